@@ -1,0 +1,172 @@
+"""Runs on disk: weights in safetensors, everything else in JSON and CSV, replaced atomically."""
+
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import features
+from .config import TrainConfig
+from .models import EarthTie, LocationEncoder
+from .storage import sha256, write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+FORMAT = 1  # raise it when the meaning of a file changes
+
+
+@dataclass(eq=False)
+class Run:
+    """A trained model and how it came about.
+
+    Attributes
+    ----------
+    model : EarthTie
+    config : TrainConfig
+    history : DataFrame
+        One row a step: step, epoch, pairs (seen so far), modality, loss, val_loss, logit_scale,
+        seconds; validation losses, one column a modality and their mean, where an epoch ends.
+    optimiser : dict of str to Tensor
+        State of AdamW, for resuming.
+    """
+
+    model: EarthTie
+    config: TrainConfig
+    history: "pd.DataFrame"
+    optimiser: dict[str, "Tensor"] = field(default_factory=dict, repr=False)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the run into a folder; an older run there is replaced as a whole or stays whole.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds other files, which are left alone.
+        """
+        from safetensors.torch import save as to_bytes
+
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file, not a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
+            raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.items()}
+        for name, featuriser in self.model.featurisers.items():
+            for key, array in featuriser.state.items():
+                tensors[f"featuriser.{name}.{key}"] = _tensor(array)
+        weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+        history = self.history.to_csv(index=False).encode()
+        description: dict[str, Any] = {
+            "format": FORMAT,
+            "config": asdict(self.config),
+            "encoder": self.model.encoder.spec,
+            "in_dims": self.model.in_dims,
+            "featurisers": {k: f.spec for k, f in self.model.featurisers.items()},
+            "files": {},
+        }
+        # Files are named by their content and run.json is replaced last: it is the one switch.
+        for kind, data in (("weights.safetensors", weights), ("history.csv", history)):
+            stem, suffix = kind.split(".")
+            name = f"{stem}-{sha256(data)[:12]}.{suffix}"
+            description["files"][kind] = {"name": name, "sha256": sha256(data)}
+            write_atomic(folder / name, data)
+        write_atomic(folder / "run.json", json.dumps(description, indent=1).encode())
+        current = {entry["name"] for entry in description["files"].values()}
+        for pattern in ("weights-*.safetensors", "history-*.csv"):
+            for old in folder.glob(pattern):
+                if old.name not in current:
+                    old.unlink()
+
+
+def load(folder: str | Path) -> Run:
+    """Read a run that :meth:`Run.save` wrote; the model is on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, or a file is missing, cut, altered or does not fit the model.
+    """
+    import pandas as pd
+    from safetensors.torch import load as from_bytes
+
+    folder = Path(folder)
+    path = folder / "run.json"
+    if not path.is_file():
+        raise ValueError(f"no run in {folder}: run.json is missing")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version}, this version reads {FORMAT}")
+    data = {kind: _read(folder, entry) for kind, entry in description["files"].items()}
+    tensors = from_bytes(data["weights.safetensors"])
+    parts: dict[str, dict[str, Any]] = {"model": {}, "optimiser": {}, "featuriser": {}}
+    for key, tensor in tensors.items():
+        part, rest = key.split(".", 1)
+        parts[part][rest] = tensor
+    featurisers = {}
+    for name, spec in description["featurisers"].items():
+        state = {
+            key.removeprefix(f"{name}."): tensor.numpy()
+            for key, tensor in parts["featuriser"].items()
+            if key.startswith(f"{name}.")
+        }
+        featurisers[name] = features.from_spec(spec, state)
+    encoder = LocationEncoder.from_spec(description["encoder"])
+    model = EarthTie(encoder, description["in_dims"], featurisers)
+    try:
+        model.load_state_dict(parts["model"])
+    except RuntimeError as error:
+        raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
+    history = pd.read_csv(
+        io.BytesIO(data["history.csv"]),
+        float_precision="round_trip",
+        keep_default_na=False,
+        na_values=[""],
+    )
+    model.eval()
+    return Run(model, TrainConfig(**description["config"]), history, parts["optimiser"])
+
+
+def optimiser_state(optimiser: "Optimizer", model: EarthTie) -> dict[str, "Tensor"]:
+    """Return the optimiser's moments under the names of the parameters."""
+    return {
+        f"{name}.{key}": value.detach().clone()
+        for name, parameter in model.named_parameters()
+        for key, value in optimiser.state[parameter].items()
+    }
+
+
+def restore_optimiser(optimiser: "Optimizer", model: EarthTie, state: dict[str, "Tensor"]) -> None:
+    """Put the moments back; "step" stays on the CPU, where AdamW keeps it."""
+    for name, parameter in model.named_parameters():
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            if f"{name}.{key}" in state:
+                device = "cpu" if key == "step" else parameter.device
+                optimiser.state[parameter][key] = state[f"{name}.{key}"].to(device)
+
+
+def _read(folder: Path, entry: dict[str, str]) -> bytes:
+    """Read a file and compare its hash."""
+    path = folder / entry["name"]
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: the run is incomplete")
+    data = path.read_bytes()
+    if sha256(data) != entry["sha256"]:
+        raise ValueError(f"{path} is cut or altered: its SHA-256 differs from run.json")
+    return data
+
+
+def _tensor(array: np.ndarray) -> "Tensor":
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,209 @@
+"""Places: arrays of (longitude, latitude), their geometry on the sphere, and equal-area blocks.
+
+Everywhere in this package ``lonlat`` is an array of shape (N, 2) in degrees, longitude first.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+
+
+def as_lonlat(lonlat: ArrayLike) -> Array:
+    """Return places as a checked float64 array.
+
+    Parameters
+    ----------
+    lonlat : array, shape (N, 2)
+        Longitude in [-180, 180] and latitude in [-90, 90], degrees, N >= 1.
+
+    Returns
+    -------
+    array, shape (N, 2), float64
+
+    Raises
+    ------
+    ValueError
+        With the row at fault, if the shape, a range or a number is wrong.
+
+    Examples
+    --------
+    >>> as_lonlat([[31.24, 30.04]])
+    array([[31.24, 30.04]])
+    >>> as_lonlat([[30.0, 151.2]])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: latitude must lie in [-90, 90], got 151.2 in row 0; is the order (longitude, ...
+    """
+    try:
+        places = np.asarray(lonlat, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lonlat must be numbers in an array of shape (N, 2): {error}") from error
+    if places.ndim != 2 or places.shape[1] != 2:
+        raise ValueError(
+            f"lonlat must have shape (N, 2), longitude first, got {places.shape}"
+            + ("; one place is [[lon, lat]]" if places.shape == (2,) else "")
+        )
+    if len(places) == 0:
+        raise ValueError("lonlat is empty: at least one place is needed")
+    bad = ~np.isfinite(places).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"lonlat must be finite, got {places[row].tolist()} in row {row}")
+    for column, name, limit in ((1, "latitude", 90.0), (0, "longitude", 180.0)):
+        bad = np.abs(places[:, column]) > limit
+        if bad.any():
+            row = int(np.argmax(bad))
+            hint = (
+                "is the order (longitude, latitude)?"
+                if column == 1
+                else "wrap it, for example (longitude + 180) % 360 - 180"
+            )
+            raise ValueError(
+                f"{name} must lie in [-{limit:g}, {limit:g}], "
+                f"got {places[row, column]:g} in row {row}; {hint}"
+            )
+    return places
+
+
+def unit_vectors(lonlat: ArrayLike) -> Array:
+    """Return the places on the unit sphere as (N, 3) vectors; the pole is (0, 0, 1) exactly.
+
+    Examples
+    --------
+    >>> unit_vectors([[180.0, 0.0], [55.0, 90.0]]).tolist()
+    [[-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    lon, lat = np.radians(as_lonlat(lonlat)).T
+    xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+    # cos(pi/2) and sin(pi) are 6e-17 and 1e-16 in floating point: on the pole and on the date
+    # line that would be a direction, so +180 and -180 would differ.
+    return np.where(np.abs(xyz) < 1e-15, 0.0, xyz)
+
+
+def to_lonlat(xyz: ArrayLike) -> Array:
+    """Return longitude and latitude (N, 2), degrees, of vectors (N, 3) of any length."""
+    x, y, z = np.asarray(xyz, dtype=np.float64).T
+    return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
+
+
+def great_circle_km(a: ArrayLike, b: ArrayLike) -> Array:
+    """Return the distance in km on the mean sphere, row by row of two (N, 2) arrays.
+
+    Examples
+    --------
+    >>> round(float(great_circle_km([[0.0, 0.0]], [[0.0, 90.0]])[0]))
+    10008
+    """
+    chord = np.linalg.norm(unit_vectors(a) - unit_vectors(b), axis=1)
+    return 2 * EARTH_RADIUS_KM * np.arcsin(np.clip(chord / 2, 0.0, 1.0))
+
+
+def sample_sphere(n: int, rng: np.random.Generator) -> Array:
+    """Draw n places uniformly by area: uniform longitude, uniform sine of the latitude."""
+    lon = rng.uniform(-180.0, 180.0, n)
+    return np.stack([lon, np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n)))], axis=1)
+
+
+def _block_layout(size_km: float) -> tuple[NDArray[np.int64], Array]:
+    """Return the blocks in each row from south to north, and the rows' edges in sin(lat)."""
+    if not np.isfinite(size_km) or size_km <= 0:
+        raise ValueError(f"the size of a block must be positive, got {size_km} km")
+    n_rows = max(1, round(np.pi * EARTH_RADIUS_KM / size_km))
+    middle = (np.arange(n_rows) + 0.5) / n_rows * np.pi - np.pi / 2
+    around = 2 * np.pi * EARTH_RADIUS_KM * np.cos(middle) / size_km
+    columns = np.maximum(1, np.round(around)).astype(np.int64)
+    # Rows are as tall as their number of blocks asks for, so all blocks have one and the same area.
+    edges = np.concatenate([[0], np.cumsum(columns)]) / columns.sum() * 2 - 1
+    return columns, edges
+
+
+def n_blocks(size_km: float) -> int:
+    """Return how many blocks of about ``size_km`` on a side cover the sphere."""
+    return int(_block_layout(size_km)[0].sum())
+
+
+def block_ids(lonlat: ArrayLike, size_km: float = 1000.0) -> NDArray[np.int64]:
+    """Return the equal-area block of each place.
+
+    The sphere is cut into rows of latitude and each row into equal steps of longitude, such that
+    all blocks have exactly the same area and are about ``size_km`` on a side.
+
+    Parameters
+    ----------
+    lonlat : array, shape (N, 2), degrees
+    size_km : float
+        Side of a block in km.
+
+    Returns
+    -------
+    array, shape (N,), int64, in [0, ``n_blocks(size_km)``)
+
+    Examples
+    --------
+    >>> block_ids([[-180.0, 10.0], [180.0, 10.0]], 1000.0).tolist()
+    [272, 272]
+    """
+    places = as_lonlat(lonlat)
+    columns, edges = _block_layout(size_km)
+    sine = np.sin(np.radians(places[:, 1]))
+    row = np.clip(np.searchsorted(edges, sine, side="right") - 1, 0, len(columns) - 1)
+    turn = (places[:, 0] + 180.0) / 360.0 % 1.0
+    column = np.minimum((turn * columns[row]).astype(np.int64), columns[row] - 1)
+    return (np.cumsum(columns) - columns)[row] + column
+
+
+def hold_out(
+    lonlat: ArrayLike,
+    fraction: float = 0.1,
+    size_km: float = 1000.0,
+    buffer_km: float = 0.0,
+    seed: int = 0,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Hold out whole blocks of the sphere, with a buffer around them.
+
+    Which blocks are held out depends on ``seed``, ``fraction`` and ``size_km`` alone, not on the
+    places, so the same regions are held out for every modality.
+
+    Parameters
+    ----------
+    lonlat : array, shape (N, 2), degrees
+    fraction : float
+        Part of the sphere's blocks to hold out, in [0, 1).
+    size_km : float
+        Side of a block.
+    buffer_km : float
+        Places closer than this to a held-out block belong to neither part.
+    seed : int
+
+    Returns
+    -------
+    held_out, kept : arrays, shape (N,), bool
+        No place is in both.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction must lie in [0, 1), got {fraction}")
+    if not np.isfinite(buffer_km) or buffer_km < 0:
+        raise ValueError(f"buffer_km must be zero or more, got {buffer_km}")
+    places = as_lonlat(lonlat)
+    total = n_blocks(size_km)
+    chosen = np.random.default_rng(seed).permutation(total)[: round(fraction * total)]
+    held_out = np.isin(block_ids(places, size_km), chosen)
+    near = held_out.copy()
+    if buffer_km > 0:
+        for bearing in range(0, 360, 15):
+            near |= np.isin(block_ids(destination(places, bearing, buffer_km), size_km), chosen)
+    return held_out, ~near
+
+
+def destination(lonlat: ArrayLike, bearing_deg: float, distance_km: float) -> Array:
+    """Return where one arrives from each place on a great circle, bearing clockwise from north."""
+    lon, lat = np.radians(as_lonlat(lonlat)).T
+    zero = np.zeros_like(lon)
+    north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=1)
+    east = np.stack([-np.sin(lon), np.cos(lon), zero], axis=1)
+    bearing, angle = np.radians(bearing_deg), distance_km / EARTH_RADIUS_KM
+    towards = np.cos(bearing) * north + np.sin(bearing) * east
+    return to_lonlat(np.cos(angle) * unit_vectors(lonlat) + np.sin(angle) * towards)

@@ -1,0 +1,200 @@
+"""Modalities: places with frozen features of what was observed there, each with its own places."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import sample as embedded
+from .coords import Array, as_lonlat, block_ids, hold_out
+from .features import CharacterNGrams, Columns, Features, Featuriser, RandomConvolutions, encode
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("satellite", "lights", "text")
+PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
+NAME_SPACING_KM = 10.0  # place names are thinned to one an equal-area cell of this size
+
+
+@dataclass(frozen=True, eq=False)
+class Modality:
+    """N places and the frozen features of what was observed there.
+
+    Parameters
+    ----------
+    name : str
+        A word; it names the modality's head in the model.
+    lonlat : array, shape (N, 2)
+        Degrees, longitude first.
+    features : array, shape (N, D)
+        Finite; kept as float32.
+    featuriser : Featuriser, optional
+        What made the features, to encode new input.
+    source : str
+        Where the data came from.
+    """
+
+    name: str
+    lonlat: Array
+    features: Features
+    featuriser: Featuriser | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ValueError(f"the name of a modality must be a word, got {self.name!r}")
+        places = as_lonlat(self.lonlat)
+        features = np.asarray(self.features, dtype=np.float32)
+        if features.ndim != 2 or len(features) != len(places) or features.shape[1] == 0:
+            raise ValueError(
+                f"features of modality {self.name!r} must have shape ({len(places)}, D), one row "
+                f"a place, got {features.shape}"
+            )
+        bad = ~np.isfinite(features).all(axis=1)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(f"features of modality {self.name!r} must be finite, not in row {row}")
+        if len(features) > 1 and np.ptp(features, axis=0).max() == 0:
+            raise ValueError(f"features of modality {self.name!r} are constant: nothing to learn")
+        object.__setattr__(self, "lonlat", places)
+        object.__setattr__(self, "features", features)
+
+    def __len__(self) -> int:
+        return len(self.lonlat)
+
+    def __repr__(self) -> str:
+        return f"Modality({self.name!r}, {len(self):,} places, {self.features.shape[1]} features)"
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: "pd.DataFrame",
+        name: str,
+        lon: str = "lon",
+        lat: str = "lat",
+        features: Sequence[str] | None = None,
+        text: str | None = None,
+    ) -> "Modality":
+        """Make a modality from a table: numeric columns, or one column of text.
+
+        Parameters
+        ----------
+        frame : DataFrame
+        name : str
+        lon, lat : str
+            Columns of longitude and latitude, degrees.
+        features : sequence of str, optional
+            Numeric columns to take as they are.
+        text : str, optional
+            Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> soil = pd.DataFrame({"lon": [13.4, 2.3], "lat": [52.5, 48.9], "ph": [5.1, 7.2]})
+        >>> Modality.from_frame(soil, name="soil", features=["ph"])
+        Modality('soil', 2 places, 1 features)
+        """
+        if (features is None) == (text is None):
+            raise ValueError("give either features (numeric columns) or text (one column)")
+        asked = [text] if text is not None else list(features or [])
+        missing = [c for c in (lon, lat, *asked) if c not in frame.columns]
+        if missing or not asked:
+            raise ValueError(
+                f"columns {missing or asked} not found: there are {list(frame.columns)}"
+            )
+        places = as_lonlat(frame[[lon, lat]].to_numpy())
+        if text is not None:
+            ngrams = CharacterNGrams()
+            return cls(name, places, encode(ngrams, frame[text].tolist()), ngrams)
+        columns = Columns(tuple(asked))
+        constant = [c for c in asked if len(frame) > 1 and frame[c].nunique(dropna=False) == 1]
+        if constant:
+            raise ValueError(f"columns {constant} are constant: leave them out")
+        return cls(name, places, columns(frame), columns)
+
+
+def load_sample(
+    n: int = 20_000, seed: int = 0, modalities: Iterable[str] = NAMES
+) -> dict[str, Modality]:
+    """Load the embedded sample: n places for each modality, none shared, offline.
+
+    Images lie anywhere on land, uniformly by area; names are thinned to one (the most populous)
+    an equal-area cell, then drawn at random. Filters for images are drawn outside the blocks that
+    :func:`~earthtie_lite.coords.hold_out` keeps for validation. Features are cached.
+
+    Parameters
+    ----------
+    n : int
+        Places a modality, up to 100,000.
+    seed : int
+        Seed of the places; each modality has a stream of its own.
+    modalities : iterable of {"satellite", "lights", "text"}
+
+    Returns
+    -------
+    dict of str to Modality
+    """
+    wanted = list(modalities)
+    unknown = [name for name in wanted if name not in NAMES]
+    if unknown or not wanted:
+        raise ValueError(f"unknown modality {unknown}: the sample has {list(NAMES)}")
+    if not isinstance(n, (int, np.integer)) or not 2 <= n <= 100_000:
+        raise ValueError(f"n must be an integer in [2, 100000], got {n!r}")
+    return {name: _text(n, seed) if name == "text" else _images(name, n, seed) for name in wanted}
+
+
+def _images(name: str, n: int, seed: int) -> Modality:
+    """Sample places over land, cut patches and encode them."""
+    rng = np.random.default_rng([seed, NAMES.index(name)])
+    places = embedded.sample_land(n, rng)
+    patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
+    training = hold_out(places, buffer_km=embedded.PATCH_KM)[1]
+    filters = RandomConvolutions.fit(patches[training], seed=seed)
+    return Modality(name, places, encode(filters, patches), filters, f"embedded sample: {name}.tif")
+
+
+def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
+    """Return the gazetteer with one place, the most populous, an equal-area cell."""
+    frame = embedded.places()
+    frame = frame[frame["lat"] > embedded.SOUTHERN_LIMIT]
+    cell = block_ids(frame[["lon", "lat"]].to_numpy(), spacing_km)
+    first = np.unique(cell, return_index=True)[1]  # rows are sorted by population
+    return frame.iloc[np.sort(first)].reset_index(drop=True)
+
+
+def _text(n: int, seed: int) -> Modality:
+    """Draw names from the thinned gazetteer and encode them."""
+    frame = thinned_names()
+    if n > len(frame):
+        raise ValueError(f"the sample has {len(frame):,} thinned place names, {n:,} were asked for")
+    rng = np.random.default_rng([seed, NAMES.index("text")])
+    drawn = frame.iloc[rng.permutation(len(frame))[:n]]
+    ngrams = CharacterNGrams()
+    return Modality(
+        "text",
+        drawn[["lon", "lat"]].to_numpy(dtype=np.float64),
+        encode(ngrams, drawn["name"].tolist()),
+        ngrams,
+        "embedded sample: places.parquet",
+    )
+
+
+def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]) -> list[Modality]:
+    """Return the modalities of a mapping, a sequence or a single one, names checked."""
+    if isinstance(sample, Modality):
+        return [sample]
+    values = list(sample.values()) if isinstance(sample, Mapping) else list(sample)
+    if not values:
+        raise ValueError("at least one modality is needed")
+    for value in values:
+        if not isinstance(value, Modality):
+            raise ValueError(f"expected a Modality, got {type(value).__name__}")
+    names = [value.name for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError(f"names of modalities must differ, got {names}")
+    if isinstance(sample, Mapping) and list(sample) != names:
+        raise ValueError(f"keys {list(sample)} differ from the modalities' names {names}")
+    return values

@@ -1,0 +1,233 @@
+"""Probes: how well a simple model predicts a task from frozen embeddings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .coords import block_ids
+from .tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+SPLITS = ("random", "block")
+PROBES = ("linear", "ridge", "logistic", "neighbours")
+BLOCK_KM = 1000.0
+TEST_FRACTION = 0.25
+FOLDS = 5
+RIDGE_PENALTIES = tuple(10.0 ** np.arange(-1, 6.1, 0.5))
+LOGISTIC_PENALTIES = tuple(10.0 ** np.arange(0, 4.1, 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows to train on, rows to score, and the group (fold unit) of each training row."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+def split_places(
+    lonlat: ArrayLike, split: str, n_labels: int, seed: int, block_km: float = BLOCK_KM
+) -> Split:
+    """Divide labelled places into a labelled part and a scored part.
+
+    Parameters
+    ----------
+    lonlat : array, shape (N, 2), degrees
+    split : {"random", "block"}
+        "random" scores a quarter of the places. "block" scores all places in a quarter of the
+        equal-area blocks (Roberts et al. 2017, https://doi.org/10.1111/ecog.02881); no block has
+        places in both parts.
+    n_labels : int
+        Labels drawn from the other places.
+    seed : int
+        Draws the blocks, the places and the labels.
+
+    Returns
+    -------
+    Split
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected one of {SPLITS}")
+    if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
+        raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
+    blocks = block_ids(lonlat, block_km)
+    rng = np.random.default_rng(seed)
+    if split == "random":
+        scored = rng.random(len(blocks)) < TEST_FRACTION
+    else:
+        every = np.unique(blocks)
+        chosen = rng.permutation(every)[: max(1, round(TEST_FRACTION * len(every)))]
+        scored = np.isin(blocks, chosen)
+    rest = np.flatnonzero(~scored)
+    if n_labels > len(rest) or not scored.any():
+        raise ValueError(
+            f"{n_labels} labels were asked for, {len(rest)} of {len(blocks)} places are outside "
+            f"the scored part"
+        )
+    train = rng.permutation(rest)[:n_labels]
+    groups = blocks[train] if split == "block" else np.arange(len(train))
+    return Split(train, np.flatnonzero(scored), groups)
+
+
+def probe(
+    model: Any,
+    task: Task,
+    n_labels: int = 729,
+    split: str = "block",
+    probe: str = "linear",
+    seeds: int = 5,
+    name: str | None = None,
+) -> "pd.DataFrame":
+    """Score an embedding on a task by a simple model on top of it.
+
+    Every embedding is standardised on its training part and gets a penalty of its own, chosen by
+    cross-validation there: in blocks where the test is in blocks.
+
+    Parameters
+    ----------
+    model : EarthTie, LocationEncoder, an encoding, or array (N, D)
+        What to score; an array holds the embeddings of ``task.lonlat``, row by row.
+    task : Task
+    n_labels : int
+    split : {"random", "block"}
+    probe : {"linear", "ridge", "logistic", "neighbours"}
+        "linear" is ridge for a regression and multinomial logistic regression for a
+        classification; "neighbours" averages or lets vote the 5 nearest in the embedding.
+    seeds : int
+        Number of draws of blocks and labels.
+    name : str, optional
+        Name of the embedding in the result.
+
+    Returns
+    -------
+    DataFrame
+        One row a draw: embedding, task, split, probe, n_labels, seed, metric ("R2" or
+        "accuracy"), score, score_seen (accuracy among classes that have labels), n_test, penalty.
+        A class without labels counts as an error in ``score``.
+    """
+    import pandas as pd
+
+    if probe not in PROBES:
+        raise ValueError(f"unknown probe {probe!r}: expected one of {PROBES}")
+    if probe == "logistic" and task.kind == "regression":
+        raise ValueError(f"probe 'logistic' needs classes, task {task.name!r} is a regression")
+    if isinstance(seeds, bool) or not isinstance(seeds, (int, np.integer)) or seeds < 1:
+        raise ValueError(f"seeds must be an integer of at least 1, got {seeds!r}")
+    z = embeddings(model, task)
+    rows = []
+    for seed in range(seeds):
+        part = split_places(task.lonlat, split, n_labels, seed)
+        fitted = _fit(z[part.train], task.target[part.train], part.groups, task.kind, probe)
+        predicted, truth = fitted.predict(z[part.test]), task.target[part.test]
+        rows.append(
+            {
+                "embedding": name or type(model).__name__,
+                "task": task.name,
+                "split": split,
+                "probe": probe,
+                "n_labels": n_labels,
+                "seed": seed,
+                **score(predicted, truth, task.target[part.train], task.kind),
+                "n_test": len(part.test),
+                "penalty": _penalty(fitted),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def embeddings(model: Any, task: Task) -> NDArray[Any]:
+    """Return the embedding (N, D) of a task's places by a model, an encoding or a given array."""
+    if hasattr(model, "embed"):
+        return model.embed(task.lonlat)
+    z = np.asarray(model(task.lonlat) if callable(model) else model)
+    if z.ndim != 2 or len(z) != len(task):
+        raise ValueError(f"embeddings must have shape ({len(task)}, D), got {z.shape}")
+    if not np.isfinite(z).all():
+        raise ValueError("embeddings must be finite")
+    return z
+
+
+def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], NDArray[Any]]:
+    """Fit the linear probe on some rows of a task; returns a function of places, for maps.
+
+    The penalty is chosen by cross-validation in blocks.
+    """
+    chosen = np.asarray(rows)
+    z = embeddings(model, task)[chosen]
+    groups = block_ids(task.lonlat[chosen], BLOCK_KM)
+    fitted = _fit(z, task.target[chosen], groups, task.kind, "linear")
+    embed = model.embed if hasattr(model, "embed") else model
+    return lambda lonlat: fitted.predict(embed(lonlat))
+
+
+def score(
+    predicted: NDArray[Any], truth: NDArray[Any], labels: NDArray[Any], kind: str
+) -> dict[str, Any]:
+    """Return R2, or the accuracy and that among the classes that occur in ``labels``."""
+    from sklearn.metrics import r2_score
+
+    if kind == "regression":
+        return {"metric": "R2", "score": r2_score(truth, predicted), "score_seen": np.nan}
+    right, seen = predicted == truth, np.isin(truth, labels)
+    among = float(right[seen].mean()) if seen.any() else np.nan
+    return {"metric": "accuracy", "score": float(right.mean()), "score_seen": among}
+
+
+def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """Summarise scores over draws: mean and a 95 % t interval of the mean, a row a group.
+
+    The interval covers draws of labels and blocks. Where the scores come from one trained model,
+    variation over retraining is not in it.
+    """
+    from scipy import stats
+
+    keys = ["task", "split", "probe", "n_labels", "metric", "embedding"]
+    table = scores.groupby(keys, sort=False)["score"].agg(["mean", "sem", "count"]).reset_index()
+    half = table["sem"] * stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1))
+    table["low"], table["high"] = table["mean"] - half, table["mean"] + half
+    return table.drop(columns="sem").rename(columns={"count": "draws"})
+
+
+def _fit(
+    z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], kind: str, probe: str
+) -> "Pipeline":
+    """Fit a probe on standardised embeddings, its penalty by cross-validation over the groups."""
+    from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeCV
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(groups)) < 2:
+        raise ValueError("the labels lie in a single block: cross-validation needs at least two")
+    folds = GroupKFold(min(FOLDS, len(np.unique(groups))), shuffle=True, random_state=0)
+    cv = list(folds.split(z, target, groups))
+    classify = kind == "classification"
+    model: Any
+    if probe == "neighbours":
+        model = (KNeighborsClassifier if classify else KNeighborsRegressor)(n_neighbors=5)
+    elif not classify:
+        model = RidgeCV(RIDGE_PENALTIES, cv=cv)
+    elif probe == "ridge":
+        model = GridSearchCV(RidgeClassifier(), {"alpha": RIDGE_PENALTIES}, cv=cv)
+    else:
+        # sklearn's C is the inverse of the penalty.
+        grid = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}
+        model = GridSearchCV(LogisticRegression(max_iter=300, tol=1e-3), grid, cv=cv)
+    return make_pipeline(StandardScaler(), model).fit(z, target)
+
+
+def _penalty(fitted: "Pipeline") -> float:
+    """Return the penalty that cross-validation chose."""
+    model = fitted[-1]
+    if hasattr(model, "alpha_"):
+        return float(model.alpha_)
+    best = getattr(model, "best_params_", {})
+    return float(best.get("alpha", 1 / best["C"] if "C" in best else np.nan))

@@ -1,0 +1,57 @@
+"""Files: hashes, atomic writes and the cache of computed arrays."""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of the bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all: into a neighbour first, then renamed over the target."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def cache_folder() -> Path:
+    """Return where computed arrays are kept: ``EARTHTIE_CACHE`` or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("EARTHTIE_CACHE") or platformdirs.user_cache_dir("earthtie_lite"))
+
+
+def cached(key: bytes, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return the array kept under the hash of ``key``, computing and keeping it the first time.
+
+    A file that was cut or is not an array is computed anew; where nothing can be written (a full
+    or read-only disk) the array is computed and not kept.
+    """
+    path = cache_folder() / f"{sha256(key)}.npy"
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        array = compute()
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    with contextlib.suppress(OSError):
+        write_atomic(path, buffer.getvalue())
+    return array

@@ -1,0 +1,317 @@
+"""Training by location tying: MELT, SALT and, with one modality, the two-modality baseline."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .checkpoint import Run, load, optimiser_state, restore_optimiser
+from .config import TrainConfig
+from .coords import hold_out
+from .losses import nt_xent
+from .modalities import Modality, as_modalities
+from .models import EarthTie, LocationEncoder
+from .sample import PATCH_KM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = dict[str, NDArray[np.int64]]  # row numbers of each modality that takes part
+Tensors = dict[str, Tensor]  # one tensor a modality
+
+
+def fit(
+    sample: Modality | Iterable[Modality] | Mapping[str, Modality],
+    config: TrainConfig | None = None,
+    encoder: LocationEncoder | None = None,
+    *,
+    resume_from: str | Path | None = None,
+    save_to: str | Path | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
+    """Train a location encoder against one or more modalities that share no sample.
+
+    Parameters
+    ----------
+    sample : Modality, sequence or mapping of them
+        For example :func:`~earthtie_lite.modalities.load_sample`, or any part of it.
+    config : TrainConfig, optional
+    encoder : LocationEncoder, optional
+        The architecture and first weights; copied, the one passed in stays untrained. By default
+        ``LocationEncoder()`` with weights drawn from the seed.
+    resume_from : path, optional
+        Folder of an earlier run with the same settings; training goes on after its last epoch.
+    save_to : path, optional
+        Folder that receives the run every ``config.save_every`` epochs and at the end.
+    callback : callable, optional
+        Called after each epoch with the last row of the history; what it raises ends training.
+
+    Returns
+    -------
+    Run
+        The same seed gives the same run, bit for bit on a CPU with the same number of threads.
+
+    Raises
+    ------
+    ValueError
+        If a modality is smaller than its share of a batch, the run to resume does not fit, or the
+        loss is no longer finite.
+    """
+    modalities = as_modalities(sample)
+    config = TrainConfig() if config is None else config
+    device = pick_device(config.device)
+    train_rows, val_rows = split_rows(modalities, config)
+    n_steps = steps_per_epoch(train_rows, config)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(config.seed)
+        if resume_from is None:
+            run = new_run(modalities, train_rows, config, encoder)
+        else:
+            run = resume(resume_from, modalities, config, encoder)
+        model = run.model.to(device).train()
+        optimiser = adamw(model, config)
+        restore_optimiser(optimiser, model, run.optimiser)
+        history: list[dict[str, Any]] = run.history.to_dict("records")  # type: ignore[assignment]
+        before = history[-1]["seconds"] if history else 0.0
+        started = time.perf_counter()
+
+        # Both stay on the device: the encoding is computed once, in float64, and kept in float32.
+        basis = {m.name: model.encoder.basis(m.lonlat).to(device) for m in modalities}  # (N, E)
+        features = {m.name: torch.from_numpy(m.features).to(device) for m in modalities}  # (N, D)
+
+        for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
+            torch.manual_seed(_mix(config.seed, epoch))  # dropout: an epoch can be repeated alone
+            trace, seconds = [], []
+            for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
+                for group in optimiser.param_groups:
+                    group["lr"] = learning_rate(config, (epoch + step / n_steps) / config.epochs)
+                loss = tied_loss(model, basis, features, batch, config)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                model.clamp_logit_scale()  # after the step, as CLIP does
+                trace.append(torch.stack([loss.detach(), model.logit_scale.detach()]))
+                seconds.append(before + time.perf_counter() - started)
+
+            values = torch.stack(trace).tolist()  # the one synchronisation with a GPU in an epoch
+            for step, (loss_value, logit_scale) in enumerate(values):
+                done = epoch * n_steps + step + 1
+                history.append(
+                    {
+                        "step": done,
+                        "epoch": epoch,
+                        "pairs": done * config.batch_size,
+                        "modality": "+".join(shares(train_rows, config, epoch)),
+                        "loss": loss_value,
+                        "val_loss": math.nan,
+                        "logit_scale": logit_scale,
+                        "seconds": seconds[step],
+                    }
+                )
+            if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
+                raise ValueError(
+                    f"the loss is not finite in epoch {epoch}: "
+                    f"try a learning rate below {config.learning_rate:g}"
+                )
+            history[-1] |= validate(model, basis, features, val_rows, config)
+            some = [basis[name][rows[:1024]] for name, rows in train_rows.items()]
+            model.encoder.calibrate(torch.cat(some))
+
+            run = Run(model, config, _frame(history), optimiser_state(optimiser, model))
+            ended = epoch + 1 == config.epochs or out_of_patience(run.history, config)
+            if save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
+                run.save(save_to)
+            if callback is not None:
+                callback(dict(history[-1]))
+            if ended:
+                break
+    run.model.eval()
+    return run
+
+
+def tied_loss(
+    model: EarthTie, basis: Tensors, features: Tensors, batch: Rows, config: TrainConfig
+) -> Tensor:
+    """Compute the loss of one batch: MELT's holds every modality, SALT's a single one.
+
+    All pairs of the batch are joined, so with several modalities the negatives of a pair come from
+    the others too.
+    """
+    places = torch.cat([basis[name][rows] for name, rows in batch.items()])  # (B, E)
+    observed = [model.observe(name, features[name][rows]) for name, rows in batch.items()]
+    return nt_xent(
+        model.locate(places),  # (B, D)
+        torch.cat(observed),  # (B, D)
+        model.logit_scale,
+        config.direction,
+        config.negatives,
+    )
+
+
+def batches(train_rows: Rows, config: TrainConfig, epoch: int, n_steps: int) -> Iterator[Rows]:
+    """Yield the batches of an epoch: all modalities in each (MELT), or one all epoch (SALT).
+
+    An epoch takes as many pairs of each modality as the smallest has, drawn anew.
+    """
+    rng = np.random.default_rng([config.seed, epoch])
+    order = {name: rng.permutation(rows) for name, rows in train_rows.items()}
+    for step in range(n_steps):
+        yield {
+            name: order[name][step * share : (step + 1) * share]
+            for name, share in shares(train_rows, config, epoch).items()
+        }
+
+
+def shares(train_rows: Rows, config: TrainConfig, epoch: int) -> dict[str, int]:
+    """Return how many pairs of which modality make up a batch of the epoch."""
+    names = list(train_rows)
+    if config.method == "salt":
+        return {names[epoch % len(names)]: config.batch_size}
+    least, more = divmod(config.batch_size, len(names))
+    return {name: least + (i < more) for i, name in enumerate(names)}
+
+
+def steps_per_epoch(train_rows: Rows, config: TrainConfig) -> int:
+    """Return how many whole batches an epoch has."""
+    smallest = min(train_rows, key=lambda name: len(train_rows[name]))
+    share = max(shares(train_rows, config, 0).values())  # of any modality in its turn
+    if min(shares(train_rows, config, 0).values()) < 1:
+        raise ValueError(
+            f"a batch of {config.batch_size} pairs cannot hold {len(train_rows)} modalities"
+        )
+    if len(train_rows[smallest]) < share:
+        raise ValueError(
+            f"modality {smallest!r} has {len(train_rows[smallest])} pairs to train on, a batch "
+            f"needs {share} of it: lower batch_size or bring more places"
+        )
+    return len(train_rows[smallest]) // share
+
+
+def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, Rows]:
+    """Split each modality into rows to train on and rows of held-out blocks.
+
+    The blocks are the same for every modality and seed. Places within a patch's width of a
+    held-out block are in neither part.
+    """
+    train_rows, val_rows = {}, {}
+    for m in modalities:
+        buffer = PATCH_KM if config.val_fraction else 0.0
+        held_out, kept = hold_out(m.lonlat, config.val_fraction, buffer_km=buffer)
+        train_rows[m.name], val_rows[m.name] = np.flatnonzero(kept), np.flatnonzero(held_out)
+        if config.val_fraction and len(val_rows[m.name]) < 2:
+            raise ValueError(
+                f"modality {m.name!r} has {len(val_rows[m.name])} places in the held-out blocks: "
+                "bring more places or set val_fraction=0"
+            )
+    return train_rows, val_rows
+
+
+@torch.no_grad()
+def validate(
+    model: EarthTie, basis: Tensors, features: Tensors, val_rows: Rows, config: TrainConfig
+) -> dict[str, float]:
+    """Compute the held-out loss of each modality alone, and their mean as ``val_loss``.
+
+    Each pair competes within batches of one size for all modalities, so the losses compare.
+    """
+    if not config.val_fraction:
+        return {}
+    size = min(config.val_batch_size, *(len(rows) for rows in val_rows.values()))
+    model.eval()
+    losses = {}
+    for name, rows in val_rows.items():
+        rows = np.random.default_rng(0).permutation(rows)
+        whole = [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
+        parts = [tied_loss(model, basis, features, {name: part}, config) for part in whole]
+        losses[f"val_{name}"] = torch.stack(parts).mean().item()
+    model.train()
+    return {"val_loss": float(np.mean(list(losses.values()))), **losses}
+
+
+def out_of_patience(history: "pd.DataFrame", config: TrainConfig) -> bool:
+    """Tell whether the last ``patience`` epochs brought no better validation loss."""
+    if config.patience is None:
+        return False
+    losses = history["val_loss"].dropna().to_numpy()
+    return len(losses) - 1 - int(np.argmin(losses)) >= config.patience
+
+
+def learning_rate(config: TrainConfig, done: float) -> float:
+    """Return the learning rate after a part ``done`` in [0, 1] of all steps."""
+    if config.schedule == "cosine":
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate
+
+
+def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:
+    """Make the optimiser: weight matrices decay, biases and the logit scale do not."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in model.parameters() if p.ndim >= 2]},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device, a GPU for "auto" where there is one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no GPU: use 'auto' or 'cpu'")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def new_run(
+    modalities: list[Modality],
+    train_rows: Rows,
+    config: TrainConfig,
+    encoder: LocationEncoder | None,
+) -> Run:
+    """Build an untrained model; features are standardised by the rows to train on alone."""
+    model = EarthTie(
+        LocationEncoder() if encoder is None else encoder,
+        {m.name: m.features.shape[1] for m in modalities},
+        {m.name: m.featuriser for m in modalities if m.featuriser is not None},
+    )
+    for m in modalities:
+        model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
+    return Run(model, config, _frame([]))
+
+
+def resume(
+    folder: str | Path,
+    modalities: list[Modality],
+    config: TrainConfig,
+    encoder: LocationEncoder | None,
+) -> Run:
+    """Load an unfinished run and check that the settings and modalities are its own."""
+    run = load(folder)
+    free = {"device": "auto", "save_every": 1}  # settings that do not change the result
+    if config.schedule == "constant":
+        free["epochs"] = 1
+    if run.config.replace(**free) != config.replace(**free):
+        raise ValueError(f"the run in {folder} has other settings: {run.config}")
+    if run.model.in_dims != {m.name: m.features.shape[1] for m in modalities}:
+        raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")
+    if encoder is not None and encoder.spec != run.model.encoder.spec:
+        raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")
+    return run
+
+
+def _frame(history: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Return the history as a data frame."""
+    import pandas as pd
+
+    columns = ("step", "epoch", "pairs", "modality", "loss", "val_loss", "logit_scale", "seconds")
+    return pd.DataFrame(history) if history else pd.DataFrame(columns=list(columns))
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Return one seed from two numbers."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
