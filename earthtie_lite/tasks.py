@@ -57,8 +57,8 @@ def load_task(name: str, n: int = 20_000, seed: int = 0, source: str = "sample")
     ----------
     name : {"elevation", "population", "climate", "country"}
     n : int
-        Places, uniform by area over land with a known elevation, climate and country, Antarctica
-        left out.
+        Places, uniform by area over land with a known elevation, climate and country. Antarctica
+        is left out, and Greenland, where the source gives the rock under the ice.
     seed : int
         Seed of the places; never the stream of a modality.
     source : {"sample"}
@@ -124,11 +124,13 @@ def _labelled_places(n: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
     """Draw places on land that lie in a country: (n, 2), and the country's number (n,)."""
     rng = np.random.default_rng([seed, 1000])  # modalities use [seed, 0], [seed, 1], [seed, 2]
     places, country = np.empty((0, 2)), np.empty(0, dtype=np.int64)
+    greenland = int(np.flatnonzero(embedded.countries()["iso_a2"] == "GL")[0])
     while len(places) < n:
         drawn = embedded.sample_land(max(n // 8, 1000), rng)
         number = country_of(drawn)
-        places = np.concatenate([places, drawn[number >= 0]])
-        country = np.concatenate([country, number[number >= 0]])
+        labelled = (number >= 0) & (number != greenland)
+        places = np.concatenate([places, drawn[labelled]])
+        country = np.concatenate([country, number[labelled]])
     places, country = places[:n], country[:n]
     places.flags.writeable = country.flags.writeable = False  # shared by all tasks
     return places, country

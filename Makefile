@@ -1,0 +1,61 @@
+# Two commands do everything on a fresh machine: make book, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help book test test-long notebooks lint clean sample browser
+
+help:  ## Show this list
+	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+$(STAMP): requirements.txt pyproject.toml
+	@echo "== Installing into $(VENV) (2 GB, some minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+book: $(STAMP)  ## Run every notebook on the embedded sample, build the book from them
+	@echo "== Running the notebooks in profile sample"
+	@$(BIN)/python book/build.py run --profile sample --folder build/notebooks
+	@echo "== Building the book"
+	@$(BIN)/python book/build.py book --notebooks build/notebooks --folder build/book
+
+test: lint browser  ## Run all checks: style, types, units, notebooks, the book in a browser
+	@echo "== Testing"
+	@$(BIN)/python -m pytest -m "not long"
+
+test-long: lint browser  ## Also the tests that take minutes each
+	@echo "== Testing, the long tests included"
+	@$(BIN)/python -m pytest
+
+notebooks: $(STAMP)  ## Run every notebook and store its outputs in notebooks/
+	@echo "== Refreshing the stored outputs"
+	@$(BIN)/python book/build.py store --folder build/stored
+
+lint: $(STAMP)  ## Check style and types
+	@echo "== Checking style and types"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+sample: $(STAMP)  ## Rebuild the embedded sample and compare it, byte for byte
+	@echo "== Rebuilding the embedded sample"
+	@$(BIN)/python data/build_sample.py --check
+
+clean:  ## Delete what was built; the environment stays
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
+
+browser: $(STAMP)
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name > /dev/null && exit 0; \
+	done; \
+	echo "== Installing Chromium for the tests of the book"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	  && apt-get update -qq && apt-get install -y -qq chromium > /dev/null; then exit 0; fi; \
+	$(BIN)/playwright install chromium && exit 0; \
+	echo "The tests open the book in Chromium, which could not be installed:" >&2; \
+	echo "install chromium or google-chrome and run make test again." >&2; exit 1

@@ -1,0 +1,218 @@
+"""Run the notebooks, store their outputs, build the book: what the Makefile calls.
+
+The ``.py`` of a pair is the source; the ``.ipynb`` beside it keeps the outputs of a run of it.
+"""
+
+import argparse
+import datetime
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+DEFAULT_PROFILE = "sample"  # what the notebooks' parameters cells say
+PACKAGES = ("torch", "numpy", "scikit-learn", "sphericart")
+KEPT = ("tags", "mystnb", "name")  # cell metadata that both sides of a pair hold
+
+
+class NotebookError(Exception):
+    """A notebook failed; the message names it, the cell and the error."""
+
+
+def sources(folder: Path = NOTEBOOKS) -> list[Path]:
+    """Return the notebooks' sources, in order."""
+    return sorted(folder.glob("[0-9][0-9]_*.py"))
+
+
+def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
+    """Run a source in a fresh kernel; return the executed copy, folder/NN_name.ipynb.
+
+    The kernel works in ``folder``, so what a notebook writes stays out of the repository.
+    """
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{source.stem}.ipynb"
+    target.unlink(missing_ok=True)
+    draft = folder / f".{source.stem}.ipynb"
+    notebook = jupytext.read(source)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(_with_plain_ids(notebook), draft)
+    started = time.perf_counter()
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # inherited by kernels
+    try:
+        papermill.execute_notebook(
+            draft,
+            draft,
+            parameters={} if profile == DEFAULT_PROFILE else {"profile": profile},
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=folder,
+            extra_arguments=["--log-level=40"],  # errors only: it warns of local sockets
+        )
+        done = nbformat.read(draft, as_version=4)
+    except papermill.PapermillExecutionError as error:
+        place = f"{source.name}, profile {profile!r}, cell {error.cell_index}"
+        raise NotebookError(
+            f"{place}: {error.ename}: {error.evalue}\n\n{error.source}\n\n"
+            + "\n".join(error.traceback)
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
+        os.environ.pop("MPLBACKEND") if before is None else os.environ.update(MPLBACKEND=before)
+    seconds = time.perf_counter() - started
+    nbformat.write(_cleaned(done, provenance(source, profile, seconds)), target)
+    print(f"{source.stem}: {seconds:.0f} s", flush=True)
+    return target
+
+
+def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
+    """Say which source made the outputs, when, with what and where."""
+    import earthtie_lite
+    import torch
+
+    own = {"python": platform.python_version(), "earthtie-lite": earthtie_lite.__version__}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "source_sha256": source_hash(source),
+        "profile": profile,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "seconds": round(seconds),
+        "versions": own | {p: version(p) for p in PACKAGES},
+        "hardware": {"cpu_count": os.cpu_count(), "gpu": gpu},
+    }
+
+
+def source_hash(source: Path) -> str:
+    """Return the SHA-256 of a source, the same for both kinds of line end."""
+    return hashlib.sha256(source.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _with_plain_ids(notebook: Any) -> Any:
+    """Number the cells: random ids would change at every run."""
+    for i, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{i:02d}"
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    return notebook
+
+
+def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
+    """Drop what papermill and the kernel add to a notebook, outputs excepted."""
+    for cell in notebook.cells:
+        cell["metadata"] = {k: v for k, v in cell.metadata.items() if k in KEPT and v}
+    notebook["metadata"] = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "earthtie": made_by,
+    }
+    return _with_plain_ids(nbformat.from_dict(notebook))
+
+
+def run(profile: str, folder: Path, only: list[str]) -> list[Path]:
+    """Run all notebooks, or those whose names start as given, into a folder."""
+    chosen = [s for s in sources() if not only or s.stem.startswith(tuple(only))]
+    if not chosen:
+        raise NotebookError(f"no notebook to run: there are {[s.stem for s in sources()]}")
+    return [execute(source, folder, profile) for source in chosen]
+
+
+def problems(source: Path) -> list[str]:
+    """Return what is wrong with the stored side of a pair."""
+    stored = source.with_suffix(".ipynb")
+    if not stored.is_file():
+        return [f"{stored.name} is missing: run make notebooks"]
+    notebook = nbformat.read(stored, as_version=4)
+    found = []
+    if _cells(notebook) != _cells(jupytext.read(source)):
+        found.append(f"{stored.name} and {source.name} have different cells: run make notebooks")
+    made_by = notebook.metadata.get("earthtie", {})
+    if made_by.get("source_sha256") != source_hash(source):
+        found.append(f"the outputs of {stored.name} are older than its source: run make notebooks")
+    if made_by.get("profile") != DEFAULT_PROFILE:
+        found.append(f"{stored.name} was not stored in profile {DEFAULT_PROFILE!r}")
+    return found
+
+
+def _cells(notebook: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what both sides of a pair have in common."""
+    return [
+        (c.cell_type, c.source, {k: c.metadata[k] for k in KEPT if c.metadata.get(k)})
+        for c in notebook.cells
+    ]
+
+
+def render(notebooks: Path, folder: Path) -> Path:
+    """Copy the book's sources and notebooks (with outputs) into a folder and build it there.
+
+    Returns
+    -------
+    Path of ``index.html``.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    pages = folder / "notebooks"
+    pages.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy(ROOT / name, folder)
+    shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("*.py", "__*"))
+    shutil.copytree(ROOT / "data" / "cards", folder / "data" / "cards")
+    for path in notebooks.glob("[0-9][0-9]_*.ipynb"):
+        shutil.copy(path, pages)
+    # Every warning is an error, and so is every reference that leads nowhere.
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(folder), "-W", "-n", "--keep-going"]
+    plain = os.environ | {"NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+    index = folder / "_build" / "html" / "index.html"
+    if done.returncode or not index.is_file():
+        raise NotebookError(f"the book has faults:\n{done.stdout[-2000:]}\n{done.stderr}")
+    return index
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "run notebooks into a folder; the sources stay as they are"),
+        ("store", "run notebooks in profile sample and keep their outputs beside the sources"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("only", nargs="*", help="first letters of names, such as 03")
+        command.add_argument("--folder", type=Path, default=ROOT / "build" / "notebooks")
+        if name == "run":
+            command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
+    commands.add_parser("check-stored", help="name stored outputs that do not fit their source")
+    book = commands.add_parser("book", help="build the site and print the path of its first page")
+    book.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="executed notebooks")
+    book.add_argument("--folder", type=Path, default=ROOT / "build" / "book")
+    given = parser.parse_args(argv)
+    try:
+        if given.command == "run":
+            run(given.profile, given.folder, given.only)
+        elif given.command == "store":
+            for path in run(DEFAULT_PROFILE, given.folder, given.only):
+                shutil.copy(path, NOTEBOOKS)
+        elif given.command == "book":
+            print(render(given.notebooks, given.folder))
+        elif found := [problem for source in sources() for problem in problems(source)]:
+            raise NotebookError("\n".join(found))
+    except NotebookError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

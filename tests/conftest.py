@@ -1,0 +1,57 @@
+"""Shared fixtures: a cache folder of its own, small modalities, the embedded sample."""
+
+import numpy as np
+import pytest
+import torch
+
+import earthtie_lite as et
+from earthtie_lite.coords import sample_sphere, unit_vectors
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory):
+    """Keep computed arrays in a temporary folder and draw figures without a display."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EARTHTIE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def smooth_modality(name="soil", n=300, width=6, seed=0, places=None):
+    """Return a modality whose features are smooth functions of the place."""
+    rng = np.random.default_rng(seed)
+    lonlat = sample_sphere(n, rng) if places is None else places
+    mixing = np.random.default_rng(len(name)).normal(size=(3, width)) * 2
+    return et.Modality(name, lonlat, np.sin(unit_vectors(lonlat) @ mixing))
+
+
+@pytest.fixture(scope="session")
+def make_modality():
+    return smooth_modality
+
+
+@pytest.fixture(scope="session")
+def three():
+    """Return three small modalities, each with its own places, all of one width."""
+    return [
+        smooth_modality(name, 300, 6, seed) for seed, name in enumerate(("soil", "river", "wind"))
+    ]
+
+
+@pytest.fixture(scope="session")
+def make_encoder():
+    def make(seed=0, degrees=4, width=32, out_dim=16, dropout=0.1, **settings):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            harmonics = et.SphericalHarmonics(degrees)
+            return et.LocationEncoder(harmonics, width, 2, out_dim, dropout, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """Return the embedded sample, 600 places a modality."""
+    return et.load_sample(n=600, seed=0)

@@ -1,0 +1,237 @@
+"""Places on the sphere: validation, geometry, equal-area blocks, held-out regions."""
+
+import numpy as np
+import pytest
+
+from earthtie_lite.coords import (
+    EARTH_RADIUS_KM,
+    _block_layout,
+    as_lonlat,
+    block_ids,
+    destination,
+    great_circle_km,
+    hold_out,
+    n_blocks,
+    sample_sphere,
+    to_lonlat,
+    unit_vectors,
+)
+
+
+@pytest.fixture(scope="module")
+def places():
+    return sample_sphere(20_000, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([[0, 0], [0, 90.5]], r"latitude must lie in \[-90, 90\], got 90.5 in row 1"),
+        ([[0, -91]], r"latitude must lie in \[-90, 90\], got -91 in row 0"),
+        ([[0, 0], [1, 1], [180.5, 0]], r"longitude must lie in \[-180, 180\], got 180.5 in row 2"),
+        ([[-200, 0]], r"longitude must lie in .* got -200 in row 0; wrap it"),
+        ([[40.7, -74.0], [35.7, 139.7]], r"got 139.7 in row 1; is the order \(longitude, latitude"),
+        ([[0, 0], [np.nan, 1]], r"must be finite, got \[nan, 1.0\] in row 1"),
+        ([[0, np.inf]], r"must be finite, got \[0.0, inf\] in row 0"),
+        (np.empty((0, 2)), r"lonlat is empty: at least one place is needed"),
+        ([10.0, 20.0], r"shape \(N, 2\), longitude first, got \(2,\); one place is \[\[lon, lat"),
+        ([[1, 2, 3]], r"shape \(N, 2\), longitude first, got \(1, 3\)"),
+        (5.0, r"shape \(N, 2\), longitude first, got \(\)"),
+        ([["a", "b"]], r"lonlat must be numbers in an array of shape \(N, 2\)"),
+        ([[1, 2], [3]], r"lonlat must be numbers in an array of shape \(N, 2\)"),
+    ],
+)
+def test_bad_places_are_refused_with_the_reason(bad, message):
+    with pytest.raises(ValueError, match=message):
+        as_lonlat(bad)
+
+
+def test_the_limits_themselves_are_places():
+    limits = [[180, 90], [-180, -90]]
+    checked = as_lonlat(limits)
+    assert checked.dtype == np.float64
+    assert checked.tolist() == limits
+
+
+def test_unit_vectors_and_back_are_the_same_place(places):
+    np.testing.assert_allclose(to_lonlat(unit_vectors(places)), places, rtol=0, atol=1e-9)
+
+
+def test_unit_vectors_have_unit_length(places):
+    np.testing.assert_allclose(np.linalg.norm(unit_vectors(places), axis=1), 1, atol=1e-14)
+
+
+def test_longitude_turns_east_and_latitude_north():
+    np.testing.assert_allclose(unit_vectors([[90, 0]]), [[0, 1, 0]], atol=1e-15)
+    np.testing.assert_allclose(unit_vectors([[0, 30]])[0, 2], 0.5)
+
+
+def test_distance_between_cities_is_known():
+    # Berlin to New York, 6,385 km on the mean sphere.
+    km = great_circle_km([[13.405, 52.52]], [[-74.006, 40.7128]])
+    assert km[0] == pytest.approx(6385, abs=5)
+
+
+def test_antipodes_are_half_the_circumference_apart():
+    km = great_circle_km([[20.0, 10.0]], [[-160.0, -10.0]])
+    assert km[0] == pytest.approx(np.pi * EARTH_RADIUS_KM, rel=1e-6)
+
+
+def test_distance_across_the_date_line_is_short():
+    assert great_circle_km([[179.9, 0]], [[-179.9, 0]])[0] == pytest.approx(22.24, abs=0.01)
+
+
+@pytest.mark.parametrize("bearing", [0, 37, 90, 180, 291])
+def test_a_destination_lies_at_its_distance(places, bearing):
+    arrived = destination(places, bearing, 500.0)
+    np.testing.assert_allclose(great_circle_km(places, arrived), 500.0, rtol=1e-7)
+
+
+def test_a_bearing_turns_clockwise_from_north():
+    north, east = destination([[10.0, 20.0]], 0, 100.0), destination([[10.0, 0.0]], 90, 100.0)
+    np.testing.assert_allclose(north, [[10.0, 20.0 + np.degrees(100 / EARTH_RADIUS_KM)]], atol=1e-9)
+    np.testing.assert_allclose(east, [[10.0 + np.degrees(100 / EARTH_RADIUS_KM), 0.0]], atol=1e-9)
+
+
+def test_the_sphere_is_sampled_evenly_by_area(places):
+    counts = np.histogram(np.sin(np.radians(places[:, 1])), bins=10, range=(-1, 1))[0]
+    assert (np.abs(counts / len(places) - 0.1) < 0.01).all()
+
+
+@pytest.mark.parametrize("size_km", [10.0, 250.0, 1000.0, 5000.0])
+def test_blocks_have_exactly_one_area(size_km):
+    columns, edges = _block_layout(size_km)
+    height = np.diff(edges)  # area of a row is 2 pi times this
+    np.testing.assert_allclose(height / columns, 2 / columns.sum(), rtol=1e-9)
+    assert (edges[0], edges[-1]) == (-1, pytest.approx(1, abs=1e-14))
+
+
+def test_blocks_receive_equally_many_places(places):
+    many = np.concatenate([places, sample_sphere(180_000, np.random.default_rng(1))])
+    counts = np.bincount(block_ids(many, 2000.0), minlength=n_blocks(2000.0))
+    expected = len(many) / n_blocks(2000.0)
+    assert len(counts) == n_blocks(2000.0)
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+@pytest.mark.parametrize("size_km", [300.0, 1000.0])
+def test_blocks_are_about_as_large_as_asked(size_km):
+    area = 4 * np.pi * EARTH_RADIUS_KM**2 / n_blocks(size_km)
+    assert np.sqrt(area) == pytest.approx(size_km, rel=0.03)
+
+
+def test_no_two_places_of_a_block_are_far_apart(places):
+    blocks = block_ids(places, 1000.0)
+    for block in np.unique(blocks):
+        inside = places[blocks == block]
+        assert great_circle_km(inside, np.broadcast_to(inside[0], inside.shape)).max() < 1800
+
+
+def test_block_ids_do_not_depend_on_the_other_places(places):
+    alone = [block_ids(places[i : i + 1], 700.0)[0] for i in range(20)]
+    assert block_ids(places, 700.0)[:20].tolist() == alone
+
+
+def test_the_date_line_and_the_poles_belong_to_one_block_each():
+    assert len(set(block_ids([[180.0, 33.0], [-180.0, 33.0]], 100.0))) == 1
+    ids = block_ids([[-180, 90], [180, 90], [-180, -90], [180, -90]], 1000.0)
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert (ids.min(), ids.max()) >= (0, 0)
+    assert ids.max() < n_blocks(1000.0)
+
+
+@pytest.mark.parametrize("bad", [0, -5, np.nan, np.inf])
+def test_a_bad_size_of_block_is_refused(bad):
+    with pytest.raises(ValueError, match="the size of a block must be positive, got"):
+        block_ids([[0, 0]], bad)
+
+
+def test_held_out_and_kept_share_no_place(places):
+    held_out, kept = hold_out(places, 0.2, 1000.0, 300.0)
+    assert held_out.any()
+    assert kept.any()
+    assert not (held_out & kept).any()
+    assert (~held_out & ~kept).any()
+
+
+def test_without_a_buffer_every_place_is_in_one_part(places):
+    held_out, kept = hold_out(places, 0.2)
+    assert (held_out ^ kept).all()
+
+
+def test_whole_blocks_are_held_out(places):
+    held_out, kept = hold_out(places, 0.2, 1000.0)
+    blocks = block_ids(places, 1000.0)
+    assert not set(blocks[held_out]) & set(blocks[kept])
+
+
+def test_the_fraction_is_of_the_sphere(places):
+    held_out, _ = hold_out(places, 0.25, 1000.0)
+    assert held_out.mean() == pytest.approx(0.25, abs=0.015)
+
+
+def held_out_corners(seed=0, fraction=0.1, size_km=1000.0):
+    """Return corners (N, 2) of the held-out blocks: the places that a buffer misses first."""
+    columns, edges = _block_layout(size_km)
+    lats = np.degrees(np.arcsin(np.clip(edges, -1, 1)))
+    corners = []
+    for row, count in enumerate(columns):
+        step = 360 / count
+        for lon in -180 + step * np.arange(count):
+            middle = np.degrees(np.arcsin((edges[row] + edges[row + 1]) / 2))
+            if hold_out([[lon + step / 2, middle]], fraction, size_km, seed=seed)[0][0]:
+                corners += [(x, y) for x in (lon, lon + step) for y in lats[row : row + 2]]
+    return np.clip(corners, [-180, -90], [180, 90])
+
+
+@pytest.mark.parametrize("buffer_km", [50.0, 111.0, 400.0])
+def test_no_place_near_the_corner_of_a_held_out_block_is_kept(buffer_km):
+    corners = held_out_corners()
+    bearings = np.random.default_rng(4).uniform(0, 360, 60)
+    around = np.concatenate([destination(corners, b, 0.98 * buffer_km) for b in bearings])
+    assert len(corners) > 100
+    assert not hold_out(around, 0.1, 1000.0, buffer_km)[1].any()
+
+
+@pytest.mark.parametrize("buffer_km", [50.0, 111.0, 400.0])
+def test_no_kept_place_is_within_the_buffer_of_a_held_out_place(buffer_km):
+    # Brute force: places to test against a dense cover of the held-out blocks.
+    cover = sample_sphere(100_000, np.random.default_rng(2))
+    held_out, _ = hold_out(cover, 0.1, 1000.0)
+    tested = sample_sphere(4000, np.random.default_rng(3))
+    _, kept = hold_out(tested, 0.1, 1000.0, buffer_km)
+    cosine = (unit_vectors(tested[kept]) @ unit_vectors(cover[held_out]).T).max(axis=1)
+    nearest = EARTH_RADIUS_KM * np.arccos(np.clip(cosine, -1, 1))
+    assert nearest.min() >= buffer_km
+
+
+def test_a_buffer_drops_no_place_that_is_far_from_the_held_out_blocks():
+    cover = sample_sphere(150_000, np.random.default_rng(2))
+    held_out, _ = hold_out(cover, 0.1, 1000.0)
+    tested = sample_sphere(3000, np.random.default_rng(3))
+    out, kept = hold_out(tested, 0.1, 1000.0, 111.0)
+    dropped = tested[~out & ~kept]
+    cosine = (unit_vectors(dropped) @ unit_vectors(cover[held_out]).T).max(axis=1)
+    assert (EARTH_RADIUS_KM * np.arccos(cosine)).max() < 111.0 + 100.0  # the cover's own spacing
+
+
+def test_the_same_regions_are_held_out_whatever_the_places(places):
+    whole, _ = hold_out(places, 0.2, 1000.0, 111.0, seed=3)
+    part, _ = hold_out(places[::7], 0.2, 1000.0, 111.0, seed=3)
+    assert (whole[::7] == part).all()
+
+
+def test_another_seed_holds_out_other_regions(places):
+    assert (hold_out(places, 0.2, seed=0)[0] != hold_out(places, 0.2, seed=1)[0]).any()
+
+
+@pytest.mark.parametrize("bad", [-0.1, 1.0, np.nan])
+def test_a_bad_fraction_is_refused(bad):
+    with pytest.raises(ValueError, match=r"fraction must lie in \[0, 1\), got"):
+        hold_out([[0, 0]], bad)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.inf])
+def test_a_bad_buffer_is_refused(bad):
+    with pytest.raises(ValueError, match="buffer_km must be zero or more, got"):
+        hold_out([[0, 0]], 0.1, 1000.0, bad)

@@ -1,0 +1,308 @@
+"""Probes: splits that do not leak, scores that can be told in advance, intervals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.model_selection
+from scipy import stats
+
+import earthtie_lite as et
+from earthtie_lite.coords import block_ids, sample_sphere, unit_vectors
+from earthtie_lite.probes import BLOCK_KM, RIDGE_PENALTIES, fit_probe, score, split_places
+from earthtie_lite.tasks import Task
+
+N = 3000
+
+
+@pytest.fixture(scope="module")
+def lonlat():
+    return sample_sphere(N, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def z():
+    return np.random.default_rng(1).normal(size=(N, 8))
+
+
+@pytest.fixture(scope="module")
+def linear_task(lonlat, z):
+    return Task("plane", lonlat, 100 + z @ np.arange(8.0), "regression", "m")
+
+
+@pytest.fixture(scope="module")
+def class_task(lonlat, z):
+    return Task("sides", lonlat, z[:, :3].argmax(axis=1), "classification", "side")
+
+
+SPLITS = pytest.mark.parametrize("split", ["random", "block"])
+
+
+@SPLITS
+def test_labelled_and_scored_places_are_disjoint(lonlat, split):
+    part = split_places(lonlat, split, 500, seed=0)
+    assert not set(part.train) & set(part.test)
+    assert len(part.train) == len(set(part.train)) == 500
+    assert len(part.groups) == 500
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_scored_block_has_a_label(lonlat, seed):
+    part, blocks = split_places(lonlat, "block", 500, seed), block_ids(lonlat, BLOCK_KM)
+    assert not set(blocks[part.train]) & set(blocks[part.test])
+
+
+def test_every_place_of_a_scored_block_is_scored(lonlat):
+    part, blocks = split_places(lonlat, "block", 500, 0), block_ids(lonlat, BLOCK_KM)
+    np.testing.assert_array_equal(part.test, np.flatnonzero(np.isin(blocks, blocks[part.test])))
+
+
+@SPLITS
+def test_about_a_quarter_of_the_places_is_scored(lonlat, split):
+    for seed in range(3):
+        assert len(split_places(lonlat, split, 100, seed).test) / N == pytest.approx(0.25, abs=0.04)
+
+
+def test_the_groups_are_the_blocks_of_the_labelled_places(lonlat):
+    part = split_places(lonlat, "block", 500, 0)
+    np.testing.assert_array_equal(part.groups, block_ids(lonlat, BLOCK_KM)[part.train])
+
+
+@SPLITS
+def test_what_is_scored_does_not_depend_on_the_number_of_labels(lonlat, split):
+    few, many = (split_places(lonlat, split, n, 0) for n in (50, 1000))
+    np.testing.assert_array_equal(few.test, many.test)
+    np.testing.assert_array_equal(few.train, many.train[:50])
+
+
+@SPLITS
+def test_the_seed_draws_the_split(lonlat, split):
+    one, same, other = (split_places(lonlat, split, 100, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.train, same.train)
+    assert set(one.test) != set(other.test)
+
+
+@SPLITS
+def test_a_linear_target_is_recovered(linear_task, z, split):
+    scores = et.probe(z, linear_task, n_labels=300, split=split, seeds=2)
+    assert (scores["score"] > 0.999).all()
+    assert (scores["metric"] == "R2").all()
+
+
+@SPLITS
+@pytest.mark.parametrize("kind", ["linear", "ridge"])
+def test_classes_that_a_plane_divides_are_recovered(class_task, z, split, kind):
+    scores = et.probe(z, class_task, n_labels=500, split=split, probe=kind, seeds=1)
+    assert (scores["score"] > 0.85).all()
+    assert (scores["metric"] == "accuracy").all()
+
+
+@SPLITS
+def test_noise_scores_nothing(linear_task, split):
+    noise = np.random.default_rng(5).normal(size=(N, 40))
+    scores = et.probe(noise, linear_task, n_labels=300, split=split, seeds=3)
+    assert (scores["score"].abs() < 0.08).all()
+
+
+def test_nearest_neighbours_read_what_is_near(lonlat):
+    task = Task("height", lonlat, unit_vectors(lonlat)[:, 2] ** 2, "regression", "m")
+    scores = et.probe(et.UnitVectors(), task, 1000, "random", "neighbours", seeds=1)
+    assert scores["score"][0] > 0.95
+    assert np.isnan(scores["penalty"][0])
+
+
+def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
+    # A target that is constant in each block, and an embedding that only tells blocks apart.
+    many = sample_sphere(15_000, np.random.default_rng(7))
+    lonlat = many[block_ids(many, BLOCK_KM) % 5 == 0]
+    names, block = np.unique(block_ids(lonlat, BLOCK_KM), return_inverse=True)
+    task = Task("blocks", lonlat, np.random.default_rng(3).normal(size=len(names))[block], "regression", "m")
+    random, blocked = (
+        et.probe(np.eye(len(names))[block], task, 1000, split, seeds=2)["score"]
+        for split in ("random", "block")
+    )
+    assert (random > 0.95).all()
+    assert (blocked < 0.05).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_split_is_spread_over_the_globe_whatever_drew_the_places(seed):
+    places = sample_sphere(N, np.random.default_rng(seed))
+    scored = places[split_places(places, "random", 100, seed).test]
+    assert (scored[:, 0] < 0).mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_scale_of_the_embedding_does_not_matter(linear_task, z):
+    plain, scaled = (
+        et.probe(x, linear_task, n_labels=100, seeds=1)["score"][0]
+        for x in (z, z * np.logspace(-4, 4, 8) + 1000)
+    )
+    assert plain == pytest.approx(scaled, abs=1e-6)
+
+
+def test_each_embedding_gets_its_own_penalty(linear_task, z):
+    noise = np.random.default_rng(5).normal(size=(N, 40))
+    good, useless = (
+        et.probe(x, linear_task, n_labels=100, seeds=1)["penalty"][0] for x in (z, noise)
+    )
+    assert good == min(RIDGE_PENALTIES)
+    assert useless >= 100
+
+
+@SPLITS
+def test_the_penalty_is_chosen_in_groups(linear_task, z, split, monkeypatch):
+    seen, divide = [], sklearn.model_selection.GroupKFold.split
+
+    def record(self, x, y=None, groups=None):
+        folds = list(divide(self, x, y, groups))
+        seen.append((groups, folds))
+        return iter(folds)
+
+    monkeypatch.setattr(sklearn.model_selection.GroupKFold, "split", record)
+    et.probe(z, linear_task, n_labels=200, split=split, seeds=1)
+    ((groups, folds),) = seen
+    part = split_places(linear_task.lonlat, split, 200, 0)
+    np.testing.assert_array_equal(groups, part.groups)
+    assert len(folds) == 5
+    for train, held_out in folds:
+        assert not set(groups[train]) & set(groups[held_out])
+
+
+def test_standardisation_and_penalty_do_not_see_the_scored_places(linear_task, z):
+    part = split_places(linear_task.lonlat, "block", 200, 0)
+    other = z.copy()
+    other[part.test] *= 1000
+    one, two = (et.probe(x, linear_task, n_labels=200, seeds=1) for x in (z, other))
+    assert one["penalty"][0] == two["penalty"][0]
+    assert two["score"][0] < 0.9 < one["score"][0]
+
+
+def test_a_class_without_labels_counts_as_an_error():
+    truth, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1])
+    got = score(predicted, truth, labels=np.array([0, 1, 1]), kind="classification")
+    assert got == {"metric": "accuracy", "score": 0.5, "score_seen": pytest.approx(2 / 3)}
+
+
+def test_r2_is_one_minus_the_unexplained_part():
+    truth, predicted = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0])
+    assert score(predicted, truth, truth, "regression")["score"] == pytest.approx(1 - 1 / 2)
+
+
+@SPLITS
+def test_an_array_a_function_and_a_model_score_alike(make_encoder, lonlat, split):
+    encoder = make_encoder()
+    task = Task("height", lonlat, unit_vectors(lonlat)[:, 2], "regression", "m")
+    rows = [
+        et.probe(model, task, n_labels=200, split=split, seeds=1)["score"][0]
+        for model in (encoder, encoder.embed(lonlat), encoder.embed, et.EarthTie(encoder, {"a": 2}))
+    ]
+    assert rows == pytest.approx([rows[0]] * 4, abs=1e-9)
+
+
+def test_scores_have_one_row_a_draw(linear_task, z):
+    scores = et.probe(z, linear_task, n_labels=50, split="random", seeds=3, name="mine")
+    assert scores["seed"].tolist() == [0, 1, 2]
+    assert set(scores["embedding"]) == {"mine"}
+    assert set(scores["n_labels"]) == {50}
+    columns = "embedding task split probe n_labels seed metric score score_seen n_test penalty"
+    assert list(scores) == columns.split()
+    pd.testing.assert_frame_equal(
+        scores, et.probe(z, linear_task, n_labels=50, split="random", seeds=3, name="mine")
+    )
+
+
+def test_the_embedding_is_named_by_its_class(linear_task):
+    scores = et.probe(et.UnitVectors(), linear_task, n_labels=50, split="random", seeds=1)
+    assert scores["embedding"][0] == "UnitVectors"
+
+
+def test_a_summary_is_the_mean_with_a_t_interval(linear_task, z):
+    scores = et.probe(z[:, :4], linear_task, n_labels=60, split="random", seeds=4)
+    (row,) = et.summarise(scores).to_dict("records")
+    low, high = stats.t.interval(
+        0.95, 3, loc=scores["score"].mean(), scale=stats.sem(scores["score"])
+    )
+    assert (row["draws"], row["mean"]) == (4, pytest.approx(scores["score"].mean()))
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_summary_of_one_draw_has_no_interval(linear_task, z):
+    (row,) = et.summarise(et.probe(z, linear_task, n_labels=60, seeds=1)).to_dict("records")
+    assert np.isfinite(row["mean"])
+    assert np.isnan(row["low"])
+    assert np.isnan(row["high"])
+
+
+def test_a_summary_has_a_row_a_group(linear_task, z):
+    parts = [
+        et.probe(x, linear_task, n_labels=60, split=split, seeds=2, name=name)
+        for name, x in (("all", z), ("half", z[:, :4]))
+        for split in ("random", "block")
+    ]
+    summary = et.summarise(pd.concat(parts))
+    assert summary[["embedding", "split"]].drop_duplicates().shape == (4, 2)
+    assert (summary["draws"] == 2).all()
+
+
+def test_a_fitted_probe_predicts_anywhere(lonlat):
+    task = Task("height", lonlat, 1000 * unit_vectors(lonlat)[:, 2], "regression", "m")
+    predict = fit_probe(et.SphericalHarmonics(3), task, np.arange(500))
+    got = predict([[10.0, 0.0], [20.0, 30.0], [0.0, 90.0]])
+    np.testing.assert_allclose(got, [0, 500, 1000], atol=5)
+
+
+def test_a_fitted_probe_sees_its_rows_alone(lonlat):
+    target = unit_vectors(lonlat)[:, 2].copy()
+    target[500:] = 1e6
+    task = Task("height", lonlat, target, "regression", "m")
+    predict = fit_probe(et.SphericalHarmonics(3), task, np.arange(500))
+    assert np.abs(predict(lonlat[500:])).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "spatial"}, r"unknown split 'spatial': expected one of \('random', 'block'\)"),
+        ({"probe": "forest"}, r"unknown probe 'forest': expected one of \('linear', 'ridge'"),
+        ({"probe": "logistic"}, "probe 'logistic' needs classes, task 'plane' is a regression"),
+        ({"seeds": 0}, "seeds must be an integer of at least 1, got 0"),
+        ({"seeds": True}, "seeds must be an integer of at least 1, got True"),
+        ({"n_labels": 5}, "n_labels must be an integer of at least 10, got 5"),
+        ({"n_labels": -1}, "n_labels must be an integer of at least 10, got -1"),
+        ({"n_labels": 99.5}, "n_labels must be an integer of at least 10, got 99.5"),
+        ({"n_labels": 2900}, r"2900 labels were asked for, \d+ of 3000 places are outside"),
+    ],
+)
+def test_a_bad_setting_is_refused(linear_task, z, settings, message):
+    with pytest.raises(ValueError, match=message):
+        et.probe(z, linear_task, **settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda z: z[:-1], r"embeddings must have shape \(3000, D\), got \(2999, 8\)"),
+        (lambda z: z[:, 0], r"embeddings must have shape \(3000, D\), got \(3000,\)"),
+        (lambda z: np.where(z > 3, np.nan, z), "embeddings must be finite"),
+    ],
+)
+def test_embeddings_that_do_not_fit_are_refused(linear_task, z, change, message):
+    with pytest.raises(ValueError, match=message):
+        et.probe(change(z), linear_task, n_labels=50, seeds=1)
+
+
+def test_a_fitted_probe_of_an_array_is_refused(linear_task, z):
+    with pytest.raises(ValueError, match="a model or an encoding"):
+        fit_probe(z, linear_task, np.arange(100))
+
+
+def test_labels_in_a_single_block_are_refused():
+    near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
+    task = Task("town", near, near[:, 0], "regression", "m")
+    with pytest.raises(ValueError, match="the labels lie in a single block"):
+        fit_probe(et.UnitVectors(), task, np.arange(100))
+
+
+def test_places_in_a_single_block_cannot_be_split_in_blocks():
+    near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
+    with pytest.raises(ValueError, match="50 labels were asked for, 0 of 200 places are outside"):
+        split_places(near, "block", 50, 0)
