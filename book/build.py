@@ -8,6 +8,7 @@ import datetime
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -172,11 +173,11 @@ def render(notebooks: Path, folder: Path) -> Path:
     # Every warning is an error, and so is every reference that leads nowhere.
     program = Path(sys.executable).with_name("jupyter-book")
     command = [str(program), "build", str(folder), "-W", "-n", "--keep-going"]
-    plain = os.environ | {"NO_COLOR": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=plain)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     index = folder / "_build" / "html" / "index.html"
     if done.returncode or not index.is_file():
-        raise NotebookError(f"the book has faults:\n{done.stdout[-2000:]}\n{done.stderr}")
+        text = re.sub(r"\x1b\[[0-9;]*m", "", f"{done.stdout[-1000:]}\n{done.stderr}")
+        raise NotebookError(f"the book has faults:\n{text}")
     return index
 
 

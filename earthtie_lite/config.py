@@ -94,6 +94,12 @@ class TrainConfig:
         if self.patience is not None and self.val_fraction == 0:
             raise ValueError("patience needs a validation loss: val_fraction must be positive")
 
+    def rate_at(self, done: float) -> float:
+        """Return the learning rate after a part ``done`` in [0, 1] of all steps."""
+        if self.schedule == "cosine":
+            return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        return self.learning_rate
+
     def replace(self, **changes: object) -> "TrainConfig":
         """Return a copy with some settings changed."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]

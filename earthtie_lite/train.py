@@ -63,6 +63,8 @@ def fit(
         If a modality is smaller than its share of a batch, the run to resume does not fit, or the
         loss is no longer finite.
     """
+    import pandas as pd
+
     modalities = as_modalities(sample)
     config = TrainConfig() if config is None else config
     device = pick_device(config.device)
@@ -86,34 +88,33 @@ def fit(
         features = {m.name: torch.from_numpy(m.features).to(device) for m in modalities}  # (N, D)
 
         for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
-            torch.manual_seed(_mix(config.seed, epoch))  # dropout: an epoch can be repeated alone
-            trace, seconds = [], []
+            torch.manual_seed(10_000 * config.seed + epoch)  # dropout: no state to save
+            rows: list[dict[str, Any]] = []
             for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
                 for group in optimiser.param_groups:
-                    group["lr"] = learning_rate(config, (epoch + step / n_steps) / config.epochs)
+                    group["lr"] = config.rate_at((epoch + step / n_steps) / config.epochs)
                 loss = tied_loss(model, basis, features, batch, config)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
                 model.clamp_logit_scale()  # after the step, as CLIP does
-                trace.append(torch.stack([loss.detach(), model.logit_scale.detach()]))
-                seconds.append(before + time.perf_counter() - started)
-
-            values = torch.stack(trace).tolist()  # the one synchronisation with a GPU in an epoch
-            for step, (loss_value, logit_scale) in enumerate(values):
                 done = epoch * n_steps + step + 1
-                history.append(
+                rows.append(
                     {
                         "step": done,
                         "epoch": epoch,
                         "pairs": done * config.batch_size,
-                        "modality": "+".join(shares(train_rows, config, epoch)),
-                        "loss": loss_value,
+                        "modality": "+".join(batch),
+                        "loss": loss.detach(),
                         "val_loss": math.nan,
-                        "logit_scale": logit_scale,
-                        "seconds": seconds[step],
+                        "logit_scale": model.logit_scale.detach().clone(),
+                        "seconds": before + time.perf_counter() - started,
                     }
                 )
+
+            # Numbers leave the device here, once an epoch: a GPU is never waited for in a step.
+            for row in rows:
+                history.append(row | {k: row[k].item() for k in ("loss", "logit_scale")})
             if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
                 raise ValueError(
                     f"the loss is not finite in epoch {epoch}: "
@@ -123,7 +124,7 @@ def fit(
             some = [basis[name][rows[:1024]] for name, rows in train_rows.items()]
             model.encoder.calibrate(torch.cat(some))
 
-            run = Run(model, config, _frame(history), optimiser_state(optimiser, model))
+            run = Run(model, config, pd.DataFrame(history), optimiser_state(optimiser, model))
             ended = epoch + 1 == config.epochs or out_of_patience(run.history, config)
             if save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
                 run.save(save_to)
@@ -242,13 +243,6 @@ def out_of_patience(history: "pd.DataFrame", config: TrainConfig) -> bool:
     return len(losses) - 1 - int(np.argmin(losses)) >= config.patience
 
 
-def learning_rate(config: TrainConfig, done: float) -> float:
-    """Return the learning rate after a part ``done`` in [0, 1] of all steps."""
-    if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-    return config.learning_rate
-
-
 def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:
     """Make the optimiser: weight matrices decay, biases and the logit scale do not."""
     groups: list[dict[str, Any]] = [
@@ -274,6 +268,8 @@ def new_run(
     encoder: LocationEncoder | None,
 ) -> Run:
     """Build an untrained model; features are standardised by the rows to train on alone."""
+    import pandas as pd
+
     model = EarthTie(
         LocationEncoder() if encoder is None else encoder,
         {m.name: m.features.shape[1] for m in modalities},
@@ -281,7 +277,7 @@ def new_run(
     )
     for m in modalities:
         model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
-    return Run(model, config, _frame([]))
+    return Run(model, config, pd.DataFrame())
 
 
 def resume(
@@ -302,16 +298,3 @@ def resume(
     if encoder is not None and encoder.spec != run.model.encoder.spec:
         raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")
     return run
-
-
-def _frame(history: list[dict[str, Any]]) -> "pd.DataFrame":
-    """Return the history as a data frame."""
-    import pandas as pd
-
-    columns = ("step", "epoch", "pairs", "modality", "loss", "val_loss", "logit_scale", "seconds")
-    return pd.DataFrame(history) if history else pd.DataFrame(columns=list(columns))
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """Return one seed from two numbers."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])

@@ -26,7 +26,7 @@ def run(images, make_encoder):
     rng = np.random.default_rng(1)
     mosaiks, ngrams = et.RandomConvolutions.fit(images, 4), et.CharacterNGrams(16)
     lonlat = [sample_sphere(240, rng) for _ in range(4)]
-    soil = pd.DataFrame({"lon": lonlat[2][:, 0], "lat": lonlat[2][:, 1], "ph": rng.normal(size=240)})
+    soil = pd.DataFrame(lonlat[2], columns=["lon", "lat"]).assign(ph=rng.normal(size=240))
     modalities = [
         et.Modality("images", lonlat[0], mosaiks(images), mosaiks),
         et.Modality("names", lonlat[1], ngrams([f"town {i}" for i in range(240)]), ngrams),

@@ -45,10 +45,7 @@ def test_convolving_equals_its_definition(images):
     mosaiks = RandomConvolutions.fit(images, n_filters=4)
     image, (w, b) = images[0] / 255.0, (mosaiks.filters[1], mosaiks.offsets[1])
     response = np.array(
-        [
-            [(image[:, i : i + 3, j : j + 3] * w).sum() - b for j in range(10)]
-            for i in range(10)
-        ]
+        [[(image[:, i : i + 3, j : j + 3] * w).sum() - b for j in range(10)] for i in range(10)]
     )
     up = np.maximum(response - 1.0, 0).mean()
     down = np.maximum(-response - 1.0, 0).mean()

@@ -10,10 +10,8 @@ import pytest
 import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
-ORDER = (
-    "coords storage encodings features losses sample config models modalities checkpoint "
-    "train tasks probes maps"
-).split()
+ORDER = ["coords", "storage", "encodings", "features", "losses", "sample", "config", "models"]
+ORDER += ["modalities", "checkpoint", "train", "tasks", "probes", "maps"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

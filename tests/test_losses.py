@@ -28,7 +28,7 @@ def naive(location, modality, logit_scale, direction, negatives):
     for side in wanted:
         anchors, others = sides[side]
         for i in range(len(anchors)):
-            logits = [logit_scale.exp() * (anchors[i] * others[j]).sum() for j in range(len(others))]
+            logits = [logit_scale.exp() * (anchors[i] * other).sum() for other in others]
             positive = logits[i]
             if negatives == "all":
                 logits += [

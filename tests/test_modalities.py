@@ -233,7 +233,7 @@ def test_a_missing_number_in_a_table_is_refused(table):
 
 def test_a_missing_text_in_a_table_is_refused(table):
     table.loc[1, "name"] = None
-    with pytest.raises(ValueError, match="expected text, got .* in row 1"):
+    with pytest.raises(ValueError, match=r"expected text, got .* in row 1"):
         et.Modality.from_frame(table, name="town", text="name")
 
 

@@ -115,7 +115,8 @@ def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
     many = sample_sphere(15_000, np.random.default_rng(7))
     lonlat = many[block_ids(many, BLOCK_KM) % 5 == 0]
     names, block = np.unique(block_ids(lonlat, BLOCK_KM), return_inverse=True)
-    task = Task("blocks", lonlat, np.random.default_rng(3).normal(size=len(names))[block], "regression", "m")
+    target = np.random.default_rng(3).normal(size=len(names))[block]
+    task = Task("blocks", lonlat, target, "regression", "m")
     random, blocked = (
         et.probe(np.eye(len(names))[block], task, 1000, split, seeds=2)["score"]
         for split in ("random", "block")

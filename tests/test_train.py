@@ -20,7 +20,7 @@ CONFIG = et.TrainConfig(
 METHODS = pytest.mark.parametrize("method", ["melt", "salt"])
 
 
-class Stopped(Exception):  # noqa: N818
+class Stopped(Exception):
     """What a callback raises to kill a run."""
 
 
@@ -63,9 +63,6 @@ def spy(monkeypatch):
 @pytest.fixture(scope="module")
 def melt(three, make_encoder):
     return et.fit(three, CONFIG, make_encoder())
-
-
-# --- the contract
 
 
 @METHODS
@@ -134,9 +131,6 @@ def test_callback_sees_the_last_row_of_each_epoch(three, make_encoder):
     assert [row["val_loss"] for row in rows] == ends["val_loss"].tolist()
 
 
-# --- it learns, and from the right pairs
-
-
 def test_training_overfits_32_pairs(make_modality, make_encoder):
     config = CONFIG.replace(epochs=150, batch_size=32, learning_rate=5e-3, val_fraction=0)
     m = make_modality(n=32)
@@ -181,9 +175,6 @@ def test_the_loss_of_a_batch_joins_the_pairs_of_its_modalities(three, make_encod
         got = train.tied_loss(model, basis, features, batch, config)
         expected = nt_xent(places, seen, model.logit_scale, direction, negatives)
         torch.testing.assert_close(got, expected)
-
-
-# --- MELT and SALT
 
 
 def test_melt_divides_2048_as_evenly_as_it_can():
@@ -265,9 +256,6 @@ def test_of_unequal_sizes_an_epoch_takes_as_many_pairs_as_the_smallest_has(
             assert (epochs[0] != epochs[1]).any()  # in another order
 
 
-# --- what is held out
-
-
 @METHODS
 def test_held_out_places_and_their_buffer_are_never_in_a_batch(three, make_encoder, spy, method):
     et.fit(three, CONFIG.replace(method=method, epochs=6, batch_size=30), make_encoder())
@@ -315,9 +303,6 @@ def test_validation_is_without_dropout_and_repeatable(three, melt):
     again = train.validate(melt.model, basis, features, rows, CONFIG)
     melt.model.eval()
     assert again["val_loss"] == melt.history["val_loss"].iloc[-1]
-
-
-# --- determinism and resuming
 
 
 @METHODS
@@ -430,9 +415,6 @@ def test_resuming_from_nothing_is_refused(three, tmp_path):
         et.fit(three, CONFIG, resume_from=tmp_path)
 
 
-# --- optimiser, schedule, stopping
-
-
 def test_the_scale_never_leaves_its_limit(three, make_encoder, monkeypatch):
     # A loss that asks for an ever larger scale.
     def greedy(location, modality, logit_scale, *options):
@@ -456,9 +438,9 @@ def test_biases_and_the_scale_are_not_decayed(three, make_encoder):
 
 def test_cosine_schedule_falls_from_the_rate_to_nothing():
     config = CONFIG.replace(schedule="cosine", learning_rate=2.0)
-    got = [train.learning_rate(config, done) for done in (0, 0.25, 0.5, 1)]
+    got = [config.rate_at(done) for done in (0, 0.25, 0.5, 1)]
     assert got == pytest.approx([2, 1 + math.sqrt(0.5), 1, 0])
-    assert train.learning_rate(CONFIG, 0.9) == CONFIG.learning_rate
+    assert CONFIG.rate_at(0.9) == CONFIG.learning_rate
 
 
 def test_each_step_takes_the_rate_of_the_schedule(three, make_encoder, monkeypatch):
@@ -510,7 +492,9 @@ def test_a_run_that_stopped_early_resumes_to_itself(make_encoder, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_training(three, make_encoder):
-    with pytest.raises(ValueError, match=r"the loss is not finite in epoch \d: try a learning rate"):
+    with pytest.raises(
+        ValueError, match=r"the loss is not finite in epoch \d: try a learning rate"
+    ):
         et.fit(three, CONFIG.replace(learning_rate=1e20), make_encoder())
 
 
@@ -530,9 +514,6 @@ def test_a_loss_that_is_not_finite_leaves_the_saved_run_intact(
         et.fit(three, CONFIG, make_encoder(), save_to=tmp_path / "run")
     kept = et.load(tmp_path / "run")
     assert all(torch.equal(value, weights(whole)[key]) for key, value in weights(kept).items())
-
-
-# --- bad input
 
 
 def test_fewer_pairs_than_a_batch_are_refused(three):
