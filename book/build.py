@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 DEFAULT_PROFILE = "sample"  # what the notebooks' parameters cells say
 PACKAGES = ("torch", "numpy", "scikit-learn", "sphericart")
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT = ("tags", "mystnb", "name")  # cell metadata that both sides of a pair hold
 
 
@@ -48,7 +49,7 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
     target.unlink(missing_ok=True)
     draft = folder / f".{source.stem}.ipynb"
     notebook = jupytext.read(source)
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.metadata["kernelspec"] = dict(KERNEL)
     nbformat.write(_with_plain_ids(notebook), draft)
     started = time.perf_counter()
     before = os.environ.get("MPLBACKEND")
@@ -114,7 +115,7 @@ def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
     for cell in notebook.cells:
         cell["metadata"] = {k: v for k, v in cell.metadata.items() if k in KEPT and v}
     notebook["metadata"] = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "kernelspec": dict(KERNEL),
         "language_info": {"name": "python"},
         "earthtie": made_by,
     }

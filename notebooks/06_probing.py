@@ -72,16 +72,17 @@ pd.DataFrame(
 climate, country = tasks["climate"], tasks["country"]
 group = np.array([name[0] for name in climate.classes])[climate.target]
 figure, axes = et.maps.world(4, columns=2, width=9)
-for ax, name, cmap in zip(axes, names, ("viridis", "cividis", None, None)):
-    ax.set_title(name, fontsize=10)
-    dots = {"s": 1.2, "linewidths": 0, "transform": et.maps.ccrs.PlateCarree()}
-    if name in ("elevation", "population"):
-        drawn = ax.scatter(*places.T, c=tasks[name].target, cmap=cmap, **dots)
-        figure.colorbar(drawn, ax=ax, shrink=0.6, pad=0.02, label=tasks[name].unit.split(" (")[0])
+dots = {"s": 1.2, "linewidths": 0, "transform": et.maps.ccrs.PlateCarree()}
+for ax, name, cmap in zip(axes[:2], names, ("viridis", "cividis")):
+    drawn = ax.scatter(*places.T, c=tasks[name].target, cmap=cmap, **dots)
+    bar = figure.colorbar(drawn, cax=ax.inset_axes((0.07, 0.12, 0.02, 0.33)))
+    bar.ax.tick_params(labelsize=7)
 for letter, colour in zip("ABCDE", et.maps.CYCLE):
     axes[2].scatter(*places[group == letter].T, color=colour, label=letter, **dots)
-axes[2].legend(markerscale=5, fontsize=7, frameon=False, loc="lower left")
+axes[2].legend(markerscale=5, fontsize=7, frameon=False, loc=(0.05, 0.1))
 axes[3].scatter(*places.T, c=np.array(et.maps.CYCLE)[country.target % 7], **dots)
+for ax, name in zip(axes, names):
+    ax.set_title(f"{name}, {tasks[name].unit}", fontsize=9)
 plt.close(figure)
 figure
 

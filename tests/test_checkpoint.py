@@ -96,7 +96,7 @@ def test_a_loaded_model_is_ready_to_use(folder):
 
 def test_a_run_without_training_and_history_can_be_saved(make_encoder, tmp_path):
     model = et.EarthTie(make_encoder(), {"soil": 3})
-    et.Run(model, CONFIG, pd.DataFrame(columns=["step", "loss"])).save(tmp_path / "run")
+    et.Run(model, CONFIG, pd.DataFrame()).save(tmp_path / "run")
     assert len(et.load(tmp_path / "run").history) == 0
 
 
