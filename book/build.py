@@ -62,7 +62,7 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
             kernel_name="python3",
             progress_bar=False,
             cwd=folder,
-            extra_arguments=["--log-level=40"],  # errors only: it warns of local sockets
+            extra_arguments=["--log-level=50"],  # cells report their errors
         )
         done = nbformat.read(draft, as_version=4)
     except papermill.PapermillExecutionError as error:
@@ -82,8 +82,9 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
 
 def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
     """Say which source made the outputs, when, with what and where."""
-    import earthtie_lite
     import torch
+
+    import earthtie_lite
 
     own = {"python": platform.python_version(), "earthtie-lite": earthtie_lite.__version__}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None

@@ -56,6 +56,7 @@ class Run:
             raise ValueError(f"{folder} is a file, not a folder")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
             raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
+        before = _file_names(folder)
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.items()}
         for name, featuriser in self.model.featurisers.items():
@@ -78,11 +79,8 @@ class Run:
             description["files"][kind] = {"name": name, "sha256": sha256(data)}
             write_atomic(folder / name, data)
         write_atomic(folder / "run.json", json.dumps(description, indent=1).encode())
-        current = {entry["name"] for entry in description["files"].values()}
-        for pattern in ("weights-*.safetensors", "history-*.csv"):
-            for old in folder.glob(pattern):
-                if old.name not in current:
-                    old.unlink()
+        for name in before - {entry["name"] for entry in description["files"].values()}:
+            (folder / name).unlink(missing_ok=True)
 
 
 def load(folder: str | Path) -> Run:
@@ -103,38 +101,45 @@ def load(folder: str | Path) -> Run:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         version = description["format"]
+        if version == FORMAT:
+            config = TrainConfig(**description["config"])
+            encoder = LocationEncoder.from_spec(description["encoder"])
+            in_dims, specs = description["in_dims"], description["featurisers"]
+            files = [description["files"][kind] for kind in ("weights.safetensors", "history.csv")]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged: {error!r}") from error
     if version != FORMAT:
         raise ValueError(f"{path} has format {version}, this version reads {FORMAT}")
-    data = {kind: _read(folder, entry) for kind, entry in description["files"].items()}
-    tensors = from_bytes(data["weights.safetensors"])
+    weights, history_csv = (_read(folder, entry) for entry in files)
+    tensors = from_bytes(weights)
     parts: dict[str, dict[str, Any]] = {"model": {}, "optimiser": {}, "featuriser": {}}
     for key, tensor in tensors.items():
         part, rest = key.split(".", 1)
         parts[part][rest] = tensor
     featurisers = {}
-    for name, spec in description["featurisers"].items():
+    for name, spec in specs.items():
         state = {
             key.removeprefix(f"{name}."): tensor.numpy()
             for key, tensor in parts["featuriser"].items()
             if key.startswith(f"{name}.")
         }
         featurisers[name] = features.from_spec(spec, state)
-    encoder = LocationEncoder.from_spec(description["encoder"])
-    model = EarthTie(encoder, description["in_dims"], featurisers)
+    model = EarthTie(encoder, in_dims, featurisers)
     try:
         model.load_state_dict(parts["model"])
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
-    history = pd.read_csv(
-        io.BytesIO(data["history.csv"]),
-        float_precision="round_trip",
-        keep_default_na=False,
-        na_values=[""],
-    )
+    history = pd.DataFrame()
+    if history_csv.strip():
+        text = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        history = pd.read_csv(
+            io.BytesIO(history_csv), **text
+        )  # not every version reads floats exactly
+        for column in history.columns.drop("modality"):
+            whole = column in ("step", "epoch", "pairs")
+            history[column] = history[column].astype(np.int64 if whole else np.float64)
     model.eval()
-    return Run(model, TrainConfig(**description["config"]), history, parts["optimiser"])
+    return Run(model, config, history, parts["optimiser"])
 
 
 def optimiser_state(optimiser: "Optimizer", model: EarthTie) -> dict[str, "Tensor"]:
@@ -153,6 +158,15 @@ def restore_optimiser(optimiser: "Optimizer", model: EarthTie, state: dict[str, 
             if f"{name}.{key}" in state:
                 device = "cpu" if key == "step" else parameter.device
                 optimiser.state[parameter][key] = state[f"{name}.{key}"].to(device)
+
+
+def _file_names(folder: Path) -> set[str]:
+    """Return the names of the files that belong to the run in a folder."""
+    try:
+        files = json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"]
+        return {Path(entry["name"]).name for entry in files.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _read(folder: Path, entry: dict[str, str]) -> bytes:

@@ -144,7 +144,7 @@ def block_ids(lonlat: ArrayLike, size_km: float = 1000.0) -> NDArray[np.int64]:
     Examples
     --------
     >>> block_ids([[-180.0, 10.0], [180.0, 10.0]], 1000.0).tolist()
-    [272, 272]
+    [294, 294]
     """
     places = as_lonlat(lonlat)
     columns, edges = _block_layout(size_km)
@@ -191,11 +191,31 @@ def hold_out(
     total = n_blocks(size_km)
     chosen = np.random.default_rng(seed).permutation(total)[: round(fraction * total)]
     held_out = np.isin(block_ids(places, size_km), chosen)
-    near = held_out.copy()
-    if buffer_km > 0:
-        for bearing in range(0, 360, 15):
-            near |= np.isin(block_ids(destination(places, bearing, buffer_km), size_km), chosen)
+    near = held_out if buffer_km == 0 else _within(places, chosen, size_km, buffer_km)
     return held_out, ~near
+
+
+def _within(
+    places: Array, chosen: NDArray[np.int64], size_km: float, distance_km: float
+) -> NDArray[np.bool_]:
+    """Tell which places lie in the chosen blocks or closer to one of them: (N,)."""
+    columns, edges = _block_layout(size_km)
+    first = np.cumsum(columns) - columns
+    rows = np.searchsorted(first, chosen, side="right") - 1
+    lats = np.arcsin(np.clip(edges, -1.0, 1.0))
+    lon, lat = np.radians(places).T
+    near = np.zeros(len(places), dtype=bool)
+    for block, row in zip(chosen, rows):
+        half = np.pi / columns[row]
+        middle = -np.pi + (2 * (block - first[row]) + 1) * half
+        # The nearest point is due north or south, or else on the nearer meridian of the edge.
+        off = np.abs((lon - middle + np.pi) % (2 * np.pi) - np.pi)
+        turn = np.maximum(off - half, 0.0)
+        foot = np.arctan2(np.sin(lat), np.cos(lat) * np.cos(turn))
+        foot = np.clip(foot, lats[row], lats[row + 1])
+        cosine = np.sin(lat) * np.sin(foot) + np.cos(lat) * np.cos(foot) * np.cos(turn)
+        near |= cosine >= np.cos(distance_km / EARTH_RADIUS_KM)
+    return near
 
 
 def destination(lonlat: ArrayLike, bearing_deg: float, distance_km: float) -> Array:

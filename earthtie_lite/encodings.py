@@ -62,17 +62,18 @@ class SphericalHarmonics:
             raise ValueError(
                 f"the number of degrees must be an integer in [1, 100], got {self.n_degrees!r}"
             )
+        object.__setattr__(self, "n_degrees", int(self.n_degrees))
 
     @property
     def out_dim(self) -> int:
         """Number of harmonics, L * L."""
-        return int(self.n_degrees) ** 2
+        return self.n_degrees**2
 
     def __call__(self, lonlat: ArrayLike) -> Array:
         """Encode places (N, 2), degrees, as (N, L * L), float64."""
         import sphericart
 
-        return sphericart.SphericalHarmonics(int(self.n_degrees) - 1).compute(unit_vectors(lonlat))
+        return sphericart.SphericalHarmonics(self.n_degrees - 1).compute(unit_vectors(lonlat))
 
 
 ENCODINGS: dict[str, type] = {c.__name__: c for c in (UnitVectors, SphericalHarmonics)}

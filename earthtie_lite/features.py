@@ -243,13 +243,15 @@ def encode(featuriser: Featuriser, raw: Any) -> Features:
 
     The key is the hash of the settings, the fitted arrays and the input.
     """
+    if isinstance(featuriser, Columns):
+        return featuriser(raw)  # nothing is computed
     key = hashlib.sha256(json.dumps(featuriser.spec, sort_keys=True).encode())
     for name, array in sorted(featuriser.state.items()):
         key.update(name.encode() + np.ascontiguousarray(array).tobytes())
     if isinstance(raw, np.ndarray):
         key.update(repr((raw.shape, raw.dtype.str)).encode() + np.ascontiguousarray(raw).tobytes())
     else:
-        key.update(json.dumps(list(raw), ensure_ascii=False).encode())
+        key.update(json.dumps(_as_texts(raw), ensure_ascii=False).encode())
     return cached(key.digest(), lambda: featuriser(raw))
 
 

@@ -57,6 +57,8 @@ def points_map(
     groups: Mapping[str, ArrayLike], size: float = 1.0, title: str | None = None
 ) -> Figure:
     """Draw groups of places, each an array (N, 2) in degrees, one panel a group."""
+    if not groups:
+        raise ValueError("at least one group of places is needed")
     figure, axes = world(len(groups), columns=min(len(groups), 2))
     for i, (ax, (name, lonlat)) in enumerate(zip(axes, groups.items())):
         places = as_lonlat(lonlat)

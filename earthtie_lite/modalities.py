@@ -45,8 +45,13 @@ class Modality:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ValueError(f"the name of a modality must be a word, got {self.name!r}")
+        if self.name == "loss":
+            raise ValueError("a modality cannot be named 'loss': the history has such a column")
         places = as_lonlat(self.lonlat)
-        features = np.asarray(self.features, dtype=np.float32)
+        try:
+            features = np.asarray(self.features, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"features of modality {self.name!r} must be numbers") from error
         if features.ndim != 2 or len(features) != len(places) or features.shape[1] == 0:
             raise ValueError(
                 f"features of modality {self.name!r} must have shape ({len(places)}, D), one row "
@@ -97,6 +102,8 @@ class Modality:
         >>> Modality.from_frame(soil, name="soil", features=["ph"])
         Modality('soil', 2 places, 1 features)
         """
+        import pandas as pd
+
         if (features is None) == (text is None):
             raise ValueError("give either features (numeric columns) or text (one column)")
         asked = [text] if text is not None else list(features or [])
@@ -109,6 +116,9 @@ class Modality:
         if text is not None:
             ngrams = CharacterNGrams()
             return cls(name, places, encode(ngrams, frame[text].tolist()), ngrams)
+        strange = [c for c in asked if not pd.api.types.is_numeric_dtype(frame[c])]
+        if strange:
+            raise ValueError(f"columns {strange} must be numbers; for text, use text=")
         columns = Columns(tuple(asked))
         constant = [c for c in asked if len(frame) > 1 and frame[c].nunique(dropna=False) == 1]
         if constant:

@@ -208,7 +208,8 @@ class EarthTie(nn.Module):
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.projections = nn.ModuleDict(
-            {name: Projection(dim, encoder.tied_dim) for name, dim in in_dims.items()}
+            # The prefix: a ModuleDict refuses names such as "values" or "type".
+            {f"of_{name}": Projection(dim, encoder.tied_dim) for name, dim in in_dims.items()}
         )
         self.featurisers = dict(featurisers or {})
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # as CLIP starts
@@ -216,13 +217,14 @@ class EarthTie(nn.Module):
     @property
     def in_dims(self) -> dict[str, int]:
         """Name of each modality and the width of its frozen features."""
-        return {name: self.head(name).linear.in_features for name in self.projections}
+        names = (key.removeprefix("of_") for key in self.projections)
+        return {name: self.head(name).linear.in_features for name in names}
 
     def head(self, name: str) -> Projection:
         """Return the projection of a modality."""
-        if name not in self.projections:
-            raise ValueError(f"unknown modality {name!r}: the model has {list(self.projections)}")
-        head = self.projections[name]
+        if f"of_{name}" not in self.projections:
+            raise ValueError(f"unknown modality {name!r}: the model has {list(self.in_dims)}")
+        head = self.projections[f"of_{name}"]
         assert isinstance(head, Projection)
         return head
 

@@ -58,7 +58,7 @@ def split_places(
     if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
         raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
     blocks = block_ids(lonlat, block_km)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, 3000])  # never the stream that drew the places
     if split == "random":
         scored = rng.random(len(blocks)) < TEST_FRACTION
     else:
@@ -167,6 +167,8 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
     The penalty is chosen by cross-validation in blocks.
     """
     chosen = np.asarray(rows)
+    if not callable(model):
+        raise ValueError("fit_probe needs a model or an encoding, which can embed new places")
     z = embeddings(model, task)[chosen]
     groups = block_ids(task.lonlat[chosen], BLOCK_KM)
     kind = "ridge" if task.kind == "regression" else "logistic"

@@ -35,13 +35,19 @@ def _manifest(root: Path) -> dict[str, Any]:
     path = root / "manifest.json"
     if not path.is_file():
         raise ValueError(f"the embedded sample is missing: no {path}; reinstall the package")
-    return json.loads(path.read_text(encoding="utf-8"))["files"]
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is truncated or altered: {error}") from error
 
 
 @functools.cache
 def _checked(root: Path, name: str) -> Path:
     """Return the path of a file of the sample after comparing its hash with the manifest."""
-    entry, path = _manifest(root)[name], root / name
+    manifest, path = _manifest(root), root / name
+    if name not in manifest:
+        raise ValueError(f"{root / 'manifest.json'} does not list {name}: reinstall the package")
+    entry = manifest[name]
     if not path.is_file():
         raise ValueError(f"{path} is missing from the embedded sample; reinstall the package")
     data = path.read_bytes()

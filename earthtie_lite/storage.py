@@ -26,10 +26,18 @@ def write_atomic(path: str | Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only the owner reads
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """Return the mask of a new file's permissions."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def cache_folder() -> Path:

@@ -87,7 +87,10 @@ def fit(
         basis = {m.name: model.encoder.basis(m.lonlat).to(device) for m in modalities}  # (N, E)
         features = {m.name: torch.from_numpy(m.features).to(device) for m in modalities}  # (N, D)
 
+        ended = out_of_patience(run.history, train_rows, config)
         for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
+            if ended:
+                break
             torch.manual_seed(10_000 * config.seed + epoch)  # dropout: no state to save
             rows: list[dict[str, Any]] = []
             for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
@@ -113,8 +116,7 @@ def fit(
                 )
 
             # Numbers leave the device here, once an epoch: a GPU is never waited for in a step.
-            for row in rows:
-                history.append(row | {k: row[k].item() for k in ("loss", "logit_scale")})
+            history += [row | {k: row[k].item() for k in ("loss", "logit_scale")} for row in rows]
             if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
                 raise ValueError(
                     f"the loss is not finite in epoch {epoch}: "
@@ -125,13 +127,11 @@ def fit(
             model.encoder.calibrate(torch.cat(some))
 
             run = Run(model, config, pd.DataFrame(history), optimiser_state(optimiser, model))
-            ended = epoch + 1 == config.epochs or out_of_patience(run.history, config)
+            ended = epoch + 1 == config.epochs or out_of_patience(run.history, train_rows, config)
             if save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
                 run.save(save_to)
             if callback is not None:
                 callback(dict(history[-1]))
-            if ended:
-                break
     run.model.eval()
     return run
 
@@ -174,8 +174,8 @@ def shares(train_rows: Rows, config: TrainConfig, epoch: int) -> dict[str, int]:
     names = list(train_rows)
     if config.method == "salt":
         return {names[epoch % len(names)]: config.batch_size}
-    least, more = divmod(config.batch_size, len(names))
-    return {name: least + (i < more) for i, name in enumerate(names)}
+    least, left = divmod(config.batch_size, len(names))
+    return {name: least + (i < left) for i, name in enumerate(names)}
 
 
 def steps_per_epoch(train_rows: Rows, config: TrainConfig) -> int:
@@ -235,12 +235,13 @@ def validate(
     return {"val_loss": float(np.mean(list(losses.values()))), **losses}
 
 
-def out_of_patience(history: "pd.DataFrame", config: TrainConfig) -> bool:
-    """Tell whether the last ``patience`` epochs brought no better validation loss."""
-    if config.patience is None:
+def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
+    """Tell whether ``patience`` passes over all modalities brought no better validation loss."""
+    if config.patience is None or history.empty:
         return False
     losses = history["val_loss"].dropna().to_numpy()
-    return len(losses) - 1 - int(np.argmin(losses)) >= config.patience
+    epochs = config.patience * (len(train_rows) if config.method == "salt" else 1)
+    return len(losses) - 1 - int(np.argmin(losses)) >= epochs
 
 
 def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:

@@ -179,7 +179,7 @@ for L, fit in fits.items():
     drawn[land] = fit.predict(et.SphericalHarmonics(L)(lonlat[land]) * np.sqrt(4 * np.pi))
     panels[f"L = {L}"] = drawn.reshape(shape)
 
-# %% mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation of the land and its ridge fits on harmonics with L = 5, 10 and 20. Fitted to half of the labelled places, one split; scores in the table above. Greenland has no labels and shows the rock under its ice. Grey: sea or no data."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 a broad blur over Asia is all there is. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
+# %% mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation of the land and its ridge fits on harmonics with L = 5, 10 and 20. Fitted to half of the labelled places, one split; scores in the table above. Greenland has no labels and shows the rock under its ice. Grey: sea or no data."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 there is little but a broad blur over Asia. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
 figure = et.maps.prediction_map(panels, "elevation (m)", limits=(0, 4000))
 plt.close(figure)
 figure
@@ -261,8 +261,8 @@ figure
 # %% [markdown]
 # Each naive choice fails in its own way ({numref}`fig-02-siren`). Small weights let the response to the place fade with each layer. PyTorch's default keeps the
 # spread but loses the neighbours: after a few layers, places 500 km apart have nothing in common, and no
-# learning signal carries from one to the other. The documented rule keeps both. Our encoder has two
-# hidden layers, where the differences are smaller, but they set where training starts.
+# learning signal carries from one to the other. The documented rule keeps both. Our encoder has only two
+# hidden layers, but two are enough for the damage to show.
 #
 # ## What does an untrained encoder already give?
 #
@@ -281,6 +281,7 @@ def centred(encode):
     return z / np.linalg.norm(z, axis=1, keepdims=True), berlin[0] / np.linalg.norm(berlin)
 
 
+# %%
 encoders = {}
 for omega in (10.0, 30.0):
     torch.manual_seed(0)
@@ -454,8 +455,9 @@ last = {rule: deep[rule][-1] for rule in RULES}
 assert last["ten times smaller"][0].std(dim=0).mean() < 1e-3
 assert last["documented"][0].std(dim=0).mean() > 0.05
 assert alike(*last["documented"]) > alike(*last["PyTorch's default"]) + 0.2
-assert gap["date line"] < 1e-5
-assert gap["poles"] < 1e-5
+second = [alike(*deep[rule][1]) for rule in ("documented", "PyTorch's default")]
+assert second[0] > second[1] + 0.3
+assert max(gap.values()) < 1e-5
 assert change["date line"] < 2 * change["elsewhere"]
 assert half["untrained SIREN, omega 30"] < half["untrained SIREN, omega 10"]
 assert same

@@ -132,7 +132,8 @@ display(
 )
 
 # %% [markdown]
-# **Reading.** The joint loss hides what goes on inside it. The held-out losses, one a modality, tell more.
+# **Reading.** The joint loss hides what goes on inside it. The held-out losses in {numref}`fig-04-curves`, one a
+# modality, tell more.
 # An image says a good deal about where it was taken. Night lights say little: most land is dark, and one
 # dark patch is as good as another. A name is in between: its spelling gives away a language, and a language a
 # region.
@@ -160,7 +161,7 @@ ranks.style.format({"median rank": "{:.0%}", "held-out pairs": "{:,}"})
 # ## A look at the embedding
 #
 # The embedding of a place is a vector of 256 numbers. Its first principal components show what varies most
-# over the land. Nothing here was told about deserts, forests or continents.
+# over the land ({numref}`fig-04-embedding`). Nothing here was told about deserts, forests or continents.
 
 # %%
 lonlat, shape = et.maps.grid(size.spacing_deg)
@@ -201,7 +202,8 @@ table = run.model.similarity(list(regions.values()), tied)
 pd.DataFrame(table, index=regions, columns=names).round(2)
 
 # %% [markdown]
-# **Reading.** No sample of text was ever paired with an image. Yet the same places now answer to both. How far
+# **Reading.** The two maps of {numref}`fig-04-words` differ as the two languages do. And no sample of text was ever
+# paired with an image. Yet the same places now answer to both. How far
 # such retrieval carries, and how it compares with chance and with location alone, is a question for a later chapter.
 
 # %% [markdown]

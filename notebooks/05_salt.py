@@ -98,7 +98,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# **Reading.** A jump at every switch is plain to see. But a jump of the raw loss alone proves nothing. Lights are
+# **Reading.** A jump at every switch is plain to see in {numref}`fig-05-salt`. But a jump of the raw loss alone proves nothing. Lights are
 # harder to place than daylight images, so the loss *must* change when the question changes. Like has to be compared with like.
 
 # %% [markdown]
@@ -164,9 +164,12 @@ display(
 )
 
 # %% [markdown]
+# {numref}`fig-05-jumps` holds every return of every modality, so that no median hides a rare spike.
+#
 # ## SALT beside MELT
 #
-# What counts in the end is not the training loss but what is left after it. Both methods, held-out blocks, equal pairs seen.
+# What counts in the end is not the training loss but what is left after it. {numref}`fig-05-beside` shows both methods
+# on held-out blocks, at equal pairs seen up to whole batches.
 
 # %%
 other = et.fit(sample, melt)

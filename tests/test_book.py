@@ -38,6 +38,12 @@ def address(site):
         def log_message(self, *args):
             pass
 
+        def do_GET(self):
+            if self.path == "/favicon.ico":  # a browser asks for it where a page names no icon
+                self.send_response(204)
+                return self.end_headers()
+            return super().do_GET()
+
     handler = functools.partial(Quiet, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -139,7 +145,7 @@ def test_a_page_fits_a_phone(name, browser, address):
 
 
 @pytest.mark.parametrize("name", [n for n in DOCUMENTS if n.startswith("notebooks/")])
-def test_figures_keep_their_colours_in_the_dark(name, browser, address):
+def test_in_the_dark_figures_keep_their_colours_and_tables_are_dark(name, browser, address):
     with Visit(browser, address, name, scheme="dark") as visit:
         lightness = "e => getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number)"
         assert max(visit.page.locator("body").evaluate(lightness)[:3]) < 80, "the page is not dark"
@@ -148,6 +154,8 @@ def test_figures_keep_their_colours_in_the_dark(name, browser, address):
         for figure in figures:
             assert figure.evaluate("e => getComputedStyle(e).filter") == "none"
             assert figure.evaluate(lightness)[:3] == [255, 255, 255]
+        for table in visit.page.locator("article .text_html:has(table)").all():
+            assert max(table.evaluate(lightness)[:3]) < 80, "a table on a light ground"
         assert visit.faults == []
 
 

@@ -207,12 +207,13 @@ def test_no_kept_place_is_within_the_buffer_of_a_held_out_place(buffer_km):
 
 def test_a_buffer_drops_no_place_that_is_far_from_the_held_out_blocks():
     cover = sample_sphere(150_000, np.random.default_rng(2))
-    held_out, _ = hold_out(cover, 0.1, 1000.0)
+    cover = np.concatenate([cover[hold_out(cover, 0.1, 1000.0)[0]], held_out_corners()])
     tested = sample_sphere(3000, np.random.default_rng(3))
     out, kept = hold_out(tested, 0.1, 1000.0, 111.0)
     dropped = tested[~out & ~kept]
-    cosine = (unit_vectors(dropped) @ unit_vectors(cover[held_out]).T).max(axis=1)
-    assert (EARTH_RADIUS_KM * np.arccos(cosine)).max() < 111.0 + 100.0  # the cover's own spacing
+    cosine = (unit_vectors(dropped) @ unit_vectors(cover).T).max(axis=1)
+    assert len(dropped) > 50
+    assert (EARTH_RADIUS_KM * np.arccos(cosine)).max() < 111.0 + 80.0  # the cover's own spacing
 
 
 def test_the_same_regions_are_held_out_whatever_the_places(places):

@@ -39,7 +39,7 @@ def test_the_sample_has_three_modalities_of_n_places(sample):
         assert m.features.dtype == np.float32
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(NAMES, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(NAMES, 2)))
 def test_no_two_modalities_share_a_coordinate(sample, one, other):
     for axis in (0, 1):
         assert not np.isin(sample[one].lonlat[:, axis], sample[other].lonlat[:, axis]).any()

@@ -43,7 +43,7 @@ def test_a_task_has_places_targets_and_a_unit(tasks, name):
     assert (task.kind, task.target.dtype) == (kind, dtype)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.pairwise(NAMES))
+@pytest.mark.parametrize(("one", "other"), list(itertools.pairwise(NAMES)))
 def test_all_tasks_have_the_same_places(tasks, one, other):
     np.testing.assert_array_equal(tasks[one].lonlat, tasks[other].lonlat)
 
