@@ -131,11 +131,11 @@ def load(folder: str | Path) -> Run:
         raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
     history = pd.DataFrame()
     if history_csv.strip():
-        text = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+        # Read as text: not every version of pandas parses floats exactly.
         history = pd.read_csv(
-            io.BytesIO(history_csv), **text
-        )  # not every version reads floats exactly
-        for column in history.columns.drop("modality"):
+            io.BytesIO(history_csv), dtype=str, keep_default_na=False, na_values=[""]
+        )
+        for column in history.columns.difference(["modality"]):
             whole = column in ("step", "epoch", "pairs")
             history[column] = history[column].astype(np.int64 if whole else np.float64)
     model.eval()

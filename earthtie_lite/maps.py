@@ -30,6 +30,8 @@ CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000
 def world(panels: int = 1, columns: int = 1, width: float = 8.0) -> tuple[Figure, list["GeoAxes"]]:
     """Make a figure of world maps in the Equal Earth projection, land drawn in light grey.
 
+    The land lies below everything with a zorder of 1 or more, its outline on top.
+
     Returns
     -------
     figure, axes : Figure, list of GeoAxes

@@ -27,7 +27,7 @@
 # - **Data** [satellite](../data/cards/satellite.md), [night lights](../data/cards/lights.md),
 #   [places](../data/cards/places.md), [elevation](../data/cards/elevation.md), [climate](../data/cards/climate.md),
 #   [countries and land](../data/cards/countries.md); all offline.
-# - **Time** about TIME minutes on two cores
+# - **Time** about 1 minute on two cores
 # :::
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 #   a resolution in km, initialise a sine network well, and judge what an *untrained* encoder already knows.
 # - **Prerequisites** [Three views of the Earth](01_data_preparation.ipynb); linear regression; what a layer of a neural network is.
 # - **Data** [elevation](../data/cards/elevation.md) and [land](../data/cards/countries.md); all offline.
-# - **Time** about TIME minutes on two cores
+# - **Time** about 1 minute on two cores
 # :::
 
 # %% tags=["parameters"]

@@ -26,7 +26,7 @@
 # - **Data** labels from [elevation](../data/cards/elevation.md), [climate](../data/cards/climate.md),
 #   [countries](../data/cards/countries.md) and [places](../data/cards/places.md); training on
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md) and place names.
-# - **Time** about TIME minutes on two cores, for three trainings and the probes.
+# - **Time** about 5 minutes on two cores, for three trainings and the probes.
 # :::
 
 # %% tags=["parameters"]
@@ -81,8 +81,9 @@ for letter, colour in zip("ABCDE", et.maps.CYCLE):
     axes[2].scatter(*places[group == letter].T, color=colour, label=letter, **dots)
 axes[2].legend(markerscale=5, fontsize=7, frameon=False, loc=(0.05, 0.1))
 axes[3].scatter(*places.T, c=np.array(et.maps.CYCLE)[country.target % 7], **dots)
-for ax, name in zip(axes, names):
-    ax.set_title(f"{name}, {tasks[name].unit}", fontsize=9)
+titles = ("elevation (m)", "population (log10(1 + people))", "climate (main group)", "country")
+for ax, title in zip(axes, titles):
+    ax.set_title(title, fontsize=9)
 plt.close(figure)
 figure
 

@@ -25,7 +25,7 @@
 # - **Data** labels and truth from [elevation](../data/cards/elevation.md), continents from
 #   [countries](../data/cards/countries.md); training on [satellite](../data/cards/satellite.md),
 #   [lights](../data/cards/lights.md) and [place names](../data/cards/places.md).
-# - **Time** about TIME minutes on two cores.
+# - **Time** about 2 minutes on two cores.
 # :::
 
 # %% tags=["parameters"]
@@ -221,7 +221,9 @@ for (name, error), colour in zip(errors.items(), et.maps.CYCLE):
     mean /= pd.Series(weights).groupby(band, observed=True).sum()
     axes[1].plot(range(len(mean)), mean, "o-", ms=4, color=colour)
 axes[0].set(xlabel="RMSE, or spread of the truth (m)", xlim=(0, None))
-axes[0].legend(frameon=False, fontsize=8)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False
+)
 axes[1].axhline(0, color="black", lw=0.8)
 axes[1].set_xticks(range(5), ["< 200", "to 500", "to 1,000", "to 2,000", "> 2,000"], fontsize=8)
 axes[1].set(xlabel="true elevation (m)", ylabel="mean error (m)")
@@ -268,7 +270,7 @@ for (name, predict), colour in zip(probes.items(), et.maps.CYCLE):
 ax.axvline(180, color="black", lw=0.8, ls="--")
 ax.set_xticks(range(160, 201, 10), ["160° E", "170° E", "180°", "170° W", "160° W"])
 ax.set_ylabel("elevation (m)")
-ax.legend(frameon=False, fontsize=8, ncols=4)
+figure.legend(loc="outside upper left", ncols=4, frameon=False)
 plt.close(figure)
 figure
 
