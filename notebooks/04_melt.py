@@ -79,6 +79,8 @@ config = et.TrainConfig(
     learning_rate=size.learning_rate,
     seed=0,
 )
+
+# %%
 train_rows, val_rows = et.train.split_rows(list(sample.values()), config)
 n_steps = et.train.steps_per_epoch(train_rows, config)
 batch = next(et.train.batches(train_rows, config, epoch=0, n_steps=n_steps))
