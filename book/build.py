@@ -1,6 +1,6 @@
 """Run the notebooks, store their outputs, build the book: what the Makefile calls.
 
-The ``.py`` of a pair is the source; the ``.ipynb`` beside it keeps the outputs of a run of it.
+The ``.py`` of a pair is the source; the ``.ipynb`` beside it keeps the outputs of its code.
 """
 
 import argparse
@@ -99,8 +99,27 @@ def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
 
 
 def source_hash(source: Path) -> str:
-    """Return the SHA-256 of a source, the same for both kinds of line end."""
-    return hashlib.sha256(source.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    """Return the SHA-256 of a source's code: prose can change without a new run."""
+    return hashlib.sha256("\n\n".join(_code(jupytext.read(source))).encode()).hexdigest()
+
+
+def _code(notebook: Any) -> list[str]:
+    """Return the code of a notebook, cell by cell."""
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def update_prose(source: Path) -> None:
+    """Bring text and captions of a stored notebook up to date; outputs stay with their code."""
+    target = source.with_suffix(".ipynb")
+    stored, fresh = nbformat.read(target, as_version=4), jupytext.read(source)
+    if _code(stored) != _code(fresh):
+        raise NotebookError(f"the code of {source.name} has changed: run make notebooks")
+    outputs = iter([cell for cell in stored.cells if cell.cell_type == "code"])
+    for cell in fresh.cells:
+        if cell.cell_type == "code":
+            old = next(outputs)
+            cell["outputs"], cell["execution_count"] = old.outputs, old.execution_count
+    nbformat.write(_cleaned(fresh, stored.metadata["earthtie"]), target)
 
 
 def _with_plain_ids(notebook: Any) -> Any:
@@ -112,9 +131,13 @@ def _with_plain_ids(notebook: Any) -> Any:
 
 
 def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
-    """Drop what papermill and the kernel add to a notebook, outputs excepted."""
+    """Drop what papermill and the kernel add to a notebook, and addresses in memory."""
     for cell in notebook.cells:
         cell["metadata"] = {k: v for k, v in cell.metadata.items() if k in KEPT and v}
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data and " at 0x" in data.get("text/plain", ""):
+                data["text/plain"] = "(a table)"
     notebook["metadata"] = {
         "kernelspec": dict(KERNEL),
         "language_info": {"name": "python"},
@@ -196,6 +219,7 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--folder", type=Path, default=ROOT / "build" / "notebooks")
         if name == "run":
             command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
+    commands.add_parser("prose", help="update text and captions of stored notebooks, outputs stay")
     commands.add_parser("check-stored", help="name stored outputs that do not fit their source")
     book = commands.add_parser("book", help="build the site and print the path of its first page")
     book.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="executed notebooks")
@@ -207,6 +231,9 @@ def main(argv: list[str] | None = None) -> int:
         elif given.command == "store":
             for path in run(DEFAULT_PROFILE, given.folder, given.only):
                 shutil.copy(path, NOTEBOOKS)
+        elif given.command == "prose":
+            for source in sources():
+                update_prose(source)
         elif given.command == "book":
             print(render(given.notebooks, given.folder))
         elif found := [problem for source in sources() for problem in problems(source)]:

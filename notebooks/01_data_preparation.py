@@ -153,7 +153,7 @@ display(
 )
 
 # %% [markdown]
-# A model trained on the naive draw would spend its effort on the Arctic. So `et.sample.sample_land` draws by area and keeps what falls on
+# {numref}`fig-01-area` shows both draws. A model trained on the naive one would spend its effort on the Arctic. So `et.sample.sample_land` draws by area and keeps what falls on
 # land. Land means here: elevation and climate are known and the place lies north of 60° S. Antarctica is left out, because it has no town names,
 # no lights and one climate.
 #
@@ -341,7 +341,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
+# {numref}`fig-01-blocks` shows the three parts. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
 # features are standardised, and the windows that became filters. Otherwise the held-out part leaks into what
 # it is meant to judge.
 

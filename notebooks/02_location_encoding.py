@@ -84,7 +84,7 @@ apart = pd.DataFrame(
 apart.style.format(precision=3).hide(axis="index")
 
 # %% [markdown]
-# The cure is old: put the place on the unit sphere,
+# In {numref}`fig-02-distance` the two distances agree nearby and part at the date line and towards the pole. The cure is old: put the place on the unit sphere,
 #
 # $$ (x, y, z) = (\cos\varphi \cos\lambda,\ \cos\varphi \sin\lambda,\ \sin\varphi), $$
 #
@@ -123,7 +123,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# The harmonics are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
+# The harmonics of {numref}`fig-02-harmonics` are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
 # We check it rather than believe it. Gauss-Legendre nodes in $\sin\varphi$ and equal steps in longitude integrate products of
 # harmonics exactly, up to rounding.
 

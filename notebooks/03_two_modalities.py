@@ -325,6 +325,8 @@ shown.insert(0, "k", k[[0, 4, 9, 31]])
 shown.style.format(precision=3).hide(axis="index")
 
 # %% [markdown]
+# {numref}`fig-03-recall` and the table agree with the losses: something was learned that holds on new regions.
+#
 # ## Where in the world does this image belong?
 #
 # The candidates need not come from a batch. We compare one image with every place on land. `model.similarity` gives the cosine in the tied space.

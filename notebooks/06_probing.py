@@ -69,7 +69,7 @@ pd.DataFrame(
 ).style
 
 # %% [markdown]
-# Climate has 31 classes, too many for colours. On the map only the first letter of a class is shown: A equatorial, B arid, C
+# {numref}`fig-06-tasks` shows the labels. Climate has 31 classes, too many for colours. On the map only the first letter of a class is shown: A equatorial, B arid, C
 # warm temperate, D snow, E polar.
 
 # %%
@@ -220,7 +220,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# **What the intervals are.** They cover draws of labels and of blocks. The draws overlap, so they are rather too
+# **What the intervals are.** Those of {numref}`fig-06-bars` cover draws of labels and of blocks. The draws overlap, so they are rather too
 # narrow ([Nadeau and Bengio, 2003](https://doi.org/10.1023/A:1024068626366)). And they do *not* cover retraining: there is one trained encoder a row. Which method is better is
 # a question about encoders that have not been trained yet; answering it needs several retrained seeds. What follows describes
 # these encoders.
@@ -285,7 +285,7 @@ seen.round(3)
 # ## How much is an embedding worth in labels?
 #
 # A score at one {term}`label budget` says little, as its unit differs from task to task. Labels are a common currency: how many
-# more would the weaker embedding need? To be quick, both tasks use ridge here (for classes: ridge on indicator columns).
+# more would the weaker embedding need ({numref}`fig-06-budget`)? To be quick, both tasks use ridge here (for classes: ridge on indicator columns).
 
 # %%
 budgets = (size.n_labels // 3, size.n_labels, 3 * size.n_labels)

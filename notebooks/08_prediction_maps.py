@@ -63,7 +63,7 @@ models = {
 }
 
 # %% [markdown]
-# The labels are drawn from all over the land, so this is the easy question: fill the gaps of a survey. The penalty is still chosen between
+# The labels ({numref}`fig-08-labels`) are drawn from all over the land, so this is the easy question: fill the gaps of a survey. The penalty is still chosen between
 # blocks, as for land without labels. That is cautious, and gives smoother maps than the labels would allow.
 
 # %% mystnb={"figure": {"name": "fig-08-labels", "caption": "All that the probe is told: the elevation of 729 places, drawn by area over land without Antarctica and Greenland; first draw."}, "image": {"alt": "World map with dots spread evenly over the land, dark in lowlands and bright in the Andes, the Rockies and Tibet."}}
@@ -124,7 +124,7 @@ figure
 # %% [markdown]
 # **Reading.** Start with what all three predictions share in {numref}`fig-08-elevation`: it needs no training, only labels and a smooth basis.
 # Then look at what none of them has: narrow ranges, valleys, coasts. Harmonics below degree 10 have waves of about 4,000 km, and what the
-# encoder makes of them is finer but still broad.
+# encoder makes of them is finer but still broad. {numref}`fig-08-error` shows the difference to the truth.
 
 # %% mystnb={"figure": {"name": "fig-08-error", "caption": "Errors come in regions, and both encoders share many of them. Prediction minus truth; orange: too high, purple: too low. 729 labels, one trained seed, one draw of labels."}, "image": {"alt": "Two world maps of errors in orange and purple. High ranges such as the Andes and the rim of Tibet are purple, land beside them is orange."}}
 errors = {name: values - truth for name, values in predicted.items()}
@@ -259,7 +259,7 @@ display(
 #
 # A map is flat, the Earth is not. A model that takes longitude as a plain number breaks at ±180°, in the middle of Chukotka and of Fiji. An encoder on
 # spherical harmonics cannot: both sides are the same place. Test it instead of believing it. The table
-# gives the largest difference between predictions on both sides of the date line, at any latitude, and between all longitudes of a pole.
+# gives the largest difference between predictions on both sides of the date line, at any latitude, and between all longitudes of a pole. {numref}`fig-08-seam` looks at one line in detail.
 
 # %%
 lat = np.linspace(-90, 90, 181)
