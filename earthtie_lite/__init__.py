@@ -11,6 +11,7 @@ from .losses import nt_xent
 from .modalities import Modality, load_sample
 from .models import EarthTie, LocationEncoder
 from .probes import probe, summarise
+from .progress import ProgressBar
 from .tasks import Task, load_task
 from .train import fit
 
@@ -20,6 +21,7 @@ __all__ = [
     "EarthTie",
     "LocationEncoder",
     "Modality",
+    "ProgressBar",
     "RandomConvolutions",
     "Run",
     "SphericalHarmonics",

@@ -36,7 +36,7 @@ class TrainConfig:
     patience : int or None
         Stop after this many passes over all modalities without a better validation loss.
     seed : int
-        Of weights, batches and dropout.
+        Of batches and dropout, and of the weights where no encoder is passed.
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
     save_every : int

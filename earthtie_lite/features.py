@@ -155,9 +155,9 @@ class RandomConvolutions(Featuriser):
         whiten = (vectors / np.sqrt(values + 0.01 * values.mean() + 1e-8)) @ vectors.T
         white = (windows - mean) @ whiten
         lengths = np.linalg.norm(white, axis=1)
-        # Uniform windows (night, open desert) have hardly a direction: prefer the others.
-        candidates = np.flatnonzero(lengths >= np.median(lengths))
-        if lengths.max() < 1e-6:
+        # Dull windows have hardly a direction. Black ones (most of the night) are all the same one.
+        candidates = np.flatnonzero(windows.any(axis=1) & (lengths >= np.median(lengths)))
+        if not len(candidates) or np.ptp(windows) == 0:
             raise ValueError("all images are uniform: there is nothing to convolve")
         chosen = rng.choice(candidates, size=n_filters, replace=len(candidates) < n_filters)
         filters = (white[chosen] / lengths[chosen, None]) @ whiten

@@ -153,6 +153,8 @@ def load_sample(
         raise ValueError(f"unknown modality {unknown}: the sample has {list(NAMES)}")
     if not isinstance(n, (int, np.integer)) or not 2 <= n <= 100_000:
         raise ValueError(f"n must be an integer in [2, 100000], got {n!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
     return {name: _text(n, seed) if name == "text" else _images(name, n, seed) for name in wanted}
 
 
@@ -196,6 +198,8 @@ def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]
     """Return the modalities of a mapping, a sequence or a single one, names checked."""
     if isinstance(sample, Modality):
         return [sample]
+    if not isinstance(sample, Iterable):
+        raise ValueError(f"expected modalities, got {type(sample).__name__}")
     values = list(sample.values()) if isinstance(sample, Mapping) else list(sample)
     if not values:
         raise ValueError("at least one modality is needed")

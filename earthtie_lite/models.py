@@ -95,6 +95,8 @@ class LocationEncoder(nn.Module):
                 f"skip must be an integer with 0 <= skip ** 2 < out_dim = {out_dim}, got {skip!r}"
             )
         self.encoding = SphericalHarmonics(10) if encoding is None else encoding
+        if type(self.encoding) not in encodings.ENCODINGS.values():
+            raise ValueError(f"unknown encoding {encoding!r}: {sorted(encodings.ENCODINGS)}")
         self.width, self.depth, self.out_dim = width, depth, out_dim
         self.dropout, self.skip, self.omega = float(dropout), skip, float(omega)
         self.tied_dim = out_dim - skip**2
@@ -290,6 +292,9 @@ class EarthTie(nn.Module):
                 f"expected vectors (M, {self.encoder.tied_dim}) of the tied space, "
                 f"got {vectors.shape}"
             )
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all() or not lengths.all():
+            raise ValueError("vectors of the tied space must be finite and not zero")
         z = self.encoder.embed(lonlat)[:, : self.encoder.tied_dim]
         z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
-        return z @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+        return z @ (vectors / lengths).T

@@ -74,6 +74,8 @@ def load_task(name: str, n: int = 20_000, seed: int = 0, source: str = "sample")
         raise ValueError(f"unknown source {source!r}: this version has 'sample'")
     if not isinstance(n, (int, np.integer)) or n < 2:
         raise ValueError(f"n must be an integer of at least 2, got {n!r}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
     places, country = _labelled_places(int(n), seed)
     if name == "elevation":
         metres = embedded.raster("elevation").at(places)[:, 0].astype(np.float64)

@@ -43,8 +43,8 @@ def fit(
         For example :func:`~earthtie_lite.modalities.load_sample`, or any part of it.
     config : TrainConfig, optional
     encoder : LocationEncoder, optional
-        The architecture and first weights; copied, the one passed in stays untrained. By default
-        ``LocationEncoder()`` with weights drawn from the seed.
+        The architecture and first weights, not drawn from the seed; copied, the one passed in
+        stays untrained. By default ``LocationEncoder()`` with weights drawn from the seed.
     resume_from : path, optional
         Folder of an earlier run with the same settings; training goes on after its last epoch.
     save_to : path, optional
@@ -55,13 +55,12 @@ def fit(
     Returns
     -------
     Run
-        The same seed gives the same run, bit for bit on a CPU with the same number of threads.
+        The same for the same seed, bit for bit on a CPU with the same number of threads.
 
     Raises
     ------
     ValueError
-        If a modality is smaller than its share of a batch, the run to resume does not fit, or the
-        loss is no longer finite.
+        If a modality is too small for a batch, a run to resume does not fit, or the loss is lost.
     """
     import pandas as pd
 
@@ -181,7 +180,7 @@ def shares(train_rows: Rows, config: TrainConfig, epoch: int) -> dict[str, int]:
 def steps_per_epoch(train_rows: Rows, config: TrainConfig) -> int:
     """Return how many whole batches an epoch has."""
     smallest = min(train_rows, key=lambda name: len(train_rows[name]))
-    share = max(shares(train_rows, config, 0).values())  # of any modality in its turn
+    share = max(shares(train_rows, config, 0).values())
     if min(shares(train_rows, config, 0).values()) < 1:
         raise ValueError(
             f"a batch of {config.batch_size} pairs cannot hold {len(train_rows)} modalities"
@@ -294,7 +293,7 @@ def resume(
         free["epochs"] = 1
     if run.config.replace(**free) != config.replace(**free):
         raise ValueError(f"the run in {folder} has other settings: {run.config}")
-    if run.model.in_dims != {m.name: m.features.shape[1] for m in modalities}:
+    if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")
     if encoder is not None and encoder.spec != run.model.encoder.spec:
         raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")

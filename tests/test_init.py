@@ -11,7 +11,7 @@ import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
 ORDER = ["coords", "storage", "encodings", "features", "losses", "sample", "config", "models"]
-ORDER += ["modalities", "checkpoint", "train", "tasks", "probes", "maps"]
+ORDER += ["modalities", "checkpoint", "progress", "train", "tasks", "probes", "maps"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

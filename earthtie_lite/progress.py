@@ -1,0 +1,31 @@
+"""Progress of a training in a terminal."""
+
+from typing import IO, Any
+
+
+class ProgressBar:
+    """A callback for :func:`~earthtie_lite.train.fit`: a bar in a terminal, nothing elsewhere.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs of the whole training.
+    file : text stream, optional
+        By default standard error.
+
+    Examples
+    --------
+    >>> bar = ProgressBar(epochs=50)  # et.fit(sample, config, callback=bar)
+    """
+
+    def __init__(self, epochs: int, file: IO[str] | None = None) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=epochs, unit="epoch", disable=None, file=file)
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Advance to the epoch of a row of the history."""
+        self.bar.set_postfix(loss=f"{row['loss']:.3f}", held_out=f"{row['val_loss']:.3f}")
+        self.bar.update(row["epoch"] + 1 - self.bar.n)
+        if self.bar.n == self.bar.total:
+            self.bar.close()
