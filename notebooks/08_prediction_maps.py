@@ -221,7 +221,7 @@ sums = (
 by_height = sums[list(errors)].div(sums["weight"], axis=0)
 by_height.style.format("{:+,.0f} m")
 
-# %% mystnb={"figure": {"name": "fig-08-where", "caption": "The error is not spread evenly: it is largest where the land is high, and highlands are predicted too low. Left: area-weighted error by continent beside the spread of the true heights. Right: mean error by true height. 729 labels, one trained seed, one draw of labels, so no interval."}, "image": {"alt": "Left, dots for six continents: errors of all rows lie left of a grey mark for the spread of the truth. Right, three lines that start above zero in lowlands and fall far below zero above 2,000 metres."}}
+# %% mystnb={"figure": {"name": "fig-08-where", "caption": "The error is not spread evenly: it is largest where the land is high, and highlands are predicted too low. Left: area-weighted error by continent beside the spread of the true heights. Right: mean error by true height. 729 labels, one trained seed, one draw of labels, so no interval."}, "image": {"alt": "Left, dots for six continents: in most, the errors of all rows lie left of a grey mark for the spread of the truth; in Oceania they lie right of it. Right, three lines that start above zero in lowlands and fall far below zero above 2,000 metres."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained", width_ratios=(1.3, 1))
 marks = {"ms": 14, "color": "#888888", "label": "spread of truth"}
 axes[0].plot(regions["spread of truth"], regions.index, "|", **marks)
