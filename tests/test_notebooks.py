@@ -194,14 +194,30 @@ def test_stored_outputs_belong_to_the_source(source):
     assert build.problems(source) == []
 
 
-def test_a_changed_source_is_noticed(tmp_path):
+@pytest.mark.parametrize(("added", "code"), [("# a remark\n", False), ("# %%\nx = 1\n", True)])
+def test_a_changed_source_is_noticed(tmp_path, added, code):
     source = tmp_path / SOURCES[0].name
-    source.write_text(SOURCES[0].read_text(encoding="utf-8") + "\n# a remark\n", encoding="utf-8")
+    source.write_text(SOURCES[0].read_text(encoding="utf-8") + "\n" + added, encoding="utf-8")
     pair = SOURCES[0].with_suffix(".ipynb").read_text(encoding="utf-8")
     source.with_suffix(".ipynb").write_text(pair, encoding="utf-8")
     found = build.problems(source)
     assert any("different cells" in problem for problem in found)
-    assert any("older than its source" in problem for problem in found)
+    assert any("older than its source" in problem for problem in found) == code
+
+
+def test_new_prose_keeps_the_outputs_and_new_code_does_not(tmp_path):
+    source = tmp_path / SOURCES[0].name
+    text, pair = (
+        SOURCES[0].with_suffix(end).read_text(encoding="utf-8") for end in (".py", ".ipynb")
+    )
+    source.with_suffix(".ipynb").write_text(pair, encoding="utf-8")
+    source.write_text(text + "\n# a remark\n", encoding="utf-8")
+    build.update_prose(source)
+    assert build.problems(source) == []
+    assert any(has_image(cell) for cell in stored(source).cells)
+    source.write_text(text + "\n# %%\nx = 1\n", encoding="utf-8")
+    with pytest.raises(build.NotebookError, match=r"the code of .* has changed"):
+        build.update_prose(source)
 
 
 @notebook
