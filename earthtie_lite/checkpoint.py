@@ -142,6 +142,14 @@ def load(folder: str | Path) -> Run:
     return Run(model, config, history, parts["optimiser"])
 
 
+def refuse_other_run(save_to: str | Path | None, resume_from: str | Path | None) -> None:
+    """Raise a ValueError before training would replace a run that it does not go on from."""
+    if save_to is None or not (Path(save_to) / "run.json").exists():
+        return
+    if resume_from is None or Path(resume_from).resolve() != Path(save_to).resolve():
+        raise ValueError(f"{save_to} holds another run: resume from it or choose another folder")
+
+
 def optimiser_state(optimiser: "Optimizer", model: EarthTie) -> dict[str, "Tensor"]:
     """Return the optimiser's moments under the names of the parameters."""
     return {

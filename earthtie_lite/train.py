@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .checkpoint import Run, load, optimiser_state, restore_optimiser
+from .checkpoint import Run, load, optimiser_state, refuse_other_run, restore_optimiser
 from .config import TrainConfig
 from .coords import hold_out
 from .losses import nt_xent
@@ -48,7 +48,7 @@ def fit(
     resume_from : path, optional
         Folder of an earlier run with the same settings; training goes on after its last epoch.
     save_to : path, optional
-        Folder that receives the run every ``config.save_every`` epochs and at the end.
+        Folder for the run, every ``config.save_every`` epochs and at the end; not another run's.
     callback : callable, optional
         Called after each epoch with the last row of the history; what it raises ends training.
 
@@ -64,6 +64,7 @@ def fit(
     """
     import pandas as pd
 
+    refuse_other_run(save_to, resume_from)
     modalities = as_modalities(sample)
     config = TrainConfig() if config is None else config
     device = pick_device(config.device)
@@ -113,8 +114,7 @@ def fit(
                         "seconds": before + time.perf_counter() - started,
                     }
                 )
-
-            # Numbers leave the device here, once an epoch: a GPU is never waited for in a step.
+            # Numbers leave the device once an epoch: a GPU is never waited for in a step.
             history += [row | {k: row[k].item() for k in ("loss", "logit_scale")} for row in rows]
             if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
                 raise ValueError(

@@ -561,3 +561,14 @@ def test_asking_for_a_gpu_that_is_not_there_is_refused(three):
 def test_a_modality_named_loss_is_refused(make_modality):
     with pytest.raises(ValueError, match="cannot be named 'loss'"):
         make_modality("loss", seed=1)
+
+
+def test_a_folder_that_holds_another_run_is_refused_before_training(three, make_encoder, tmp_path):
+    folder = tmp_path / "run"
+    et.fit(three, CONFIG.replace(epochs=1), make_encoder(), save_to=folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="holds another run: resume from it or choose another"):
+        et.fit(three, CONFIG.replace(seed=9), make_encoder(), save_to=folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    longer = CONFIG.replace(epochs=2)
+    assert et.fit(three, longer, resume_from=folder, save_to=folder).history["epoch"].max() == 1
