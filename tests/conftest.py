@@ -1,5 +1,8 @@
 """Shared fixtures: a cache folder of its own, small modalities, the embedded sample."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -55,3 +58,13 @@ def make_encoder():
 def sample():
     """Return the embedded sample, 600 places a modality."""
     return et.load_sample(n=600, seed=0)
+
+
+@pytest.fixture(scope="session")
+def paper_data():
+    """Return the folder of real files of the paper's sources; skip where there is none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("EARTHTIE_PAPER_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip("EARTHTIE_PAPER_DATA names no folder with files of the paper's sources")
+    return folder
