@@ -2,13 +2,18 @@
 
 import itertools
 
+import geopandas as gpd
 import numpy as np
 import pytest
+import rasterio
+import shapely
+from rasterio.transform import from_origin
 
 import earthtie_lite as et
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import great_circle_km
-from earthtie_lite.tasks import NAMES, country_of, people_within
+from earthtie_lite.sources import BIOMES, biome, population_density
+from earthtie_lite.tasks import NAMES, Task, country_of, people_within
 
 KNOWN = {
     "Denver": [-104.99, 39.74],
@@ -149,7 +154,9 @@ def test_an_unknown_task_is_refused():
 
 
 def test_an_unknown_source_is_refused():
-    with pytest.raises(ValueError, match="unknown source 'web': this version has 'sample'"):
+    with pytest.raises(
+        ValueError, match="unknown source 'web': this version has 'sample' and 'paper'"
+    ):
         et.load_task("climate", source="web")
 
 
@@ -157,3 +164,136 @@ def test_an_unknown_source_is_refused():
 def test_a_bad_number_of_places_is_refused(bad):
     with pytest.raises(ValueError, match="n must be an integer of at least 2, got"):
         et.load_task("climate", n=bad)
+
+
+@pytest.fixture(scope="module")
+def density(tmp_path_factory):
+    """Write people per km2 on a grid of 5 degrees, without data from 40 to 60 degrees north."""
+    path = tmp_path_factory.mktemp("paper") / "density.tif"
+    values = np.random.default_rng(0).uniform(0, 5000, (36, 72)).astype(np.float32)
+    values[6:10] = -3.4028230607370965e38
+    settings = {"count": 1, "height": 36, "width": 72, "dtype": "float32", "crs": "EPSG:4326"}
+    with rasterio.open(path, "w", transform=from_origin(-180, 90, 5, 5), **settings) as file:
+        file.write(values, 1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory):
+    """Write two biomes of 90 degrees of longitude each; the other half of the Earth has none."""
+    path = tmp_path_factory.mktemp("paper") / "regions.gpkg"
+    columns = {"BIOME_NUM": [7, 13], "BIOME_NAME": [BIOMES[6], BIOMES[12]]}
+    shapes = [shapely.box(0, -90, 90, 90), shapely.box(90, -90, 180, 90)]
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=4326).to_file(path)
+    return path
+
+
+def test_the_papers_population_is_the_logarithm_of_people_per_km2(tasks, density):
+    task = et.load_task("population", n=2000, source="paper", path=density)
+    lonlat = tasks["elevation"].lonlat
+    kept = ~((lonlat[:, 1] > 40) & (lonlat[:, 1] <= 60))
+    assert 0 < kept.sum() < 2000
+    np.testing.assert_array_equal(task.lonlat, lonlat[kept])  # in order, less those unlabelled
+    np.testing.assert_allclose(task.target, np.log10(1 + population_density(density, lonlat[kept])))
+    assert (task.kind, task.unit) == ("regression", "log10(1 + people per km2)")
+    assert "GPWv4" in task.source
+    assert "independent of the gazetteer" in task.caveat
+
+
+def test_the_papers_biomes_are_numbered_from_0(tasks, regions):
+    task = et.load_task("biome", n=2000, source="paper", path=regions)
+    lonlat = tasks["elevation"].lonlat
+    kept = lonlat[:, 0] >= 0
+    np.testing.assert_array_equal(task.lonlat, lonlat[kept])
+    np.testing.assert_array_equal(task.target, np.where(lonlat[kept, 0] < 90, 6, 12))
+    assert (task.kind, task.target.dtype) == ("classification", np.int64)
+    assert task.classes == BIOMES
+    assert task.classes[12] == "Deserts & Xeric Shrublands"
+
+
+def test_a_file_that_labels_no_place_is_refused(tmp_path, density):
+    path = tmp_path / "empty.tif"
+    with rasterio.open(density) as file:
+        profile = file.profile
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.full((1, 36, 72), -1, dtype=np.float32))
+    with pytest.raises(
+        ValueError, match=r"empty\.tif labels 0 of 50 places .*take the global file"
+    ):
+        et.load_task("population", n=50, source="paper", path=path)
+
+
+@pytest.mark.parametrize("name", ["population", "biome"])
+def test_the_paper_needs_a_path(name):
+    with pytest.raises(ValueError, match=r"source='paper' needs path=, the .*doi 10\."):
+        et.load_task(name, source="paper")
+
+
+def test_a_path_needs_the_paper(density):
+    with pytest.raises(
+        ValueError, match=r"path goes with source='paper', got path='.*density\.tif'"
+    ):
+        et.load_task("population", path=density)
+
+
+def test_the_sample_has_no_biomes():
+    with pytest.raises(ValueError, match=r"task 'biome' needs source='paper' and path="):
+        et.load_task("biome")
+
+
+@pytest.mark.parametrize("name", ["elevation", "climate", "country"])
+def test_what_this_version_does_not_read_is_refused(name, density):
+    with pytest.raises(ValueError, match=rf"has no '{name}' of the paper, only \('population'"):
+        et.load_task(name, source="paper", path=density)
+
+
+def test_nearly_all_places_have_real_labels(paper_data):
+    path = paper_data / "gpw" / "gpw_v4_population_density_rev11_2020_15_min.tif"
+    people = et.load_task("population", n=5000, source="paper", path=path)
+    assert 0.99 < len(people) / 5000 <= 1
+    towns = et.load_task("population", n=5000)
+    rows = np.flatnonzero(~np.isnan(population_density(path, towns.lonlat)))
+    # Two sources that share nothing agree on where people are.
+    assert np.corrcoef(people.target, towns.target[rows])[0, 1] > 0.5
+    path = paper_data / "ecoregions" / "Ecoregions2017.shp"
+    biomes = et.load_task("biome", n=5000, source="paper", path=path)
+    assert 0.97 < len(biomes) / 5000 < 1
+    assert set(biomes.target.tolist()) == set(range(14))
+    np.testing.assert_array_equal(biome(path, biomes.lonlat) - 1, biomes.target)
+
+
+TWO = [[0.0, 10.0], [20.0, 30.0]]
+
+
+def test_a_task_takes_lists():
+    task = Task("height", TWO, [1.0, 2.0], "regression", "m")
+    assert task.lonlat.dtype == np.float64
+    assert task.target.tolist() == [1.0, 2.0]
+    assert Task("side", TWO, [1, 0], "classification", "side").target.dtype.kind == "i"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lonlat": [[10.0, 151.2], [0, 0]]}, r"latitude must lie in .* got 151.2 in row 0"),
+        ({"lonlat": [[0.0, 10.0]]}, r"target of task 'x' must have shape \(1,\), .* got \(2,\)"),
+        ({"target": [[1.0], [2.0]]}, r"must have shape \(2,\), one a place, got \(2, 1\)"),
+        ({"target": [1.0, np.nan]}, r"must be finite, got nan in row 1; drop places"),
+        ({"target": [np.inf, 1.0]}, r"must be finite, got inf in row 0"),
+        ({"target": ["a", "b"]}, r"must be numbers for a regression, got <U1"),
+        ({"kind": "ranking"}, r"kind of task 'x' must be 'regression' or .* got 'ranking'"),
+        ({"kind": "classification"}, r"must be integers for a classification, got float64"),
+        (
+            {"kind": "classification", "target": [0, 2], "classes": ("a", "b")},
+            r"must number its 2 classes from 0, got 2 in row 1",
+        ),
+        (
+            {"kind": "classification", "target": [-1, 0], "classes": ("a", "b")},
+            r"must number its 2 classes from 0, got -1 in row 0",
+        ),
+    ],
+)
+def test_a_task_that_does_not_fit_together_is_refused(settings, message):
+    given = {"name": "x", "lonlat": TWO, "target": [1.0, 2.0], "kind": "regression", "unit": "m"}
+    with pytest.raises(ValueError, match=message):
+        Task(**{**given, **settings})
