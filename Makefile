@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 
 # Threads that wait do not spin: on a busy machine spinning makes training many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long notebooks lint clean sample browser
+.PHONY: help book test test-long notebooks lint clean sample browser peers
 
 help:  ## Show this list
 	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
@@ -27,11 +28,11 @@ book: $(STAMP)  ## Run every notebook on the embedded sample, build the book fro
 	@echo "== Building the book"
 	@$(BIN)/python book/build.py book --notebooks build/notebooks --folder build/book
 
-test: lint browser  ## Run all checks: style, types, units, notebooks, the book in a browser
+test: lint browser peers  ## Run all checks: style, types, units, notebooks, the book in a browser
 	@echo "== Testing"
 	@$(BIN)/python -m pytest -m "not long"
 
-test-long: lint browser  ## Also the tests that take minutes each
+test-long: lint browser peers  ## Also the tests that take minutes each
 	@echo "== Testing, the long tests included"
 	@$(BIN)/python -m pytest
 
@@ -48,6 +49,13 @@ lint: $(STAMP)  ## Check style and types
 sample: $(STAMP)  ## Rebuild the embedded sample and compare it, byte for byte
 	@echo "== Rebuilding the embedded sample"
 	@$(BIN)/python data/build_sample.py --check
+
+peers: $(GEOCLIP)  ## Install published encoders to compare with into build/peers (40 MB)
+
+$(GEOCLIP): | $(STAMP)
+	@echo "== Installing GeoCLIP's published location encoder into build/peers (40 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target build/peers geoclip==1.3.0
 
 clean:  ## Delete what was built; the environment stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache
