@@ -6,6 +6,8 @@ Everywhere in this package ``lonlat`` is an array of shape (N, 2) in degrees, lo
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .streams import stream
+
 Array = NDArray[np.float64]
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
@@ -189,13 +191,13 @@ def hold_out(
         raise ValueError(f"buffer_km must be zero or more, got {buffer_km}")
     places = as_lonlat(lonlat)
     total = n_blocks(size_km)
-    chosen = np.random.default_rng(seed).permutation(total)[: round(fraction * total)]
+    chosen = stream("blocks held out", seed).permutation(total)[: round(fraction * total)]
     held_out = np.isin(block_ids(places, size_km), chosen)
-    near = held_out if buffer_km == 0 else _within(places, chosen, size_km, buffer_km)
+    near = held_out if buffer_km == 0 else within_blocks(places, chosen, size_km, buffer_km)
     return held_out, ~near
 
 
-def _within(
+def within_blocks(
     places: Array, chosen: NDArray[np.int64], size_km: float, distance_km: float
 ) -> NDArray[np.bool_]:
     """Tell which places lie in the chosen blocks or closer to one of them: (N,)."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .storage import cached
+from .streams import stream
 
 Features = NDArray[np.float32]
 BATCH = 256  # images convolved at a time: bounds memory, not results
@@ -144,7 +145,7 @@ class RandomConvolutions(Featuriser):
         images = _as_images(patches)
         if size < 1 or size > min(images.shape[2:]):
             raise ValueError(f"filters of {size} pixels do not fit in images of {images.shape[2:]}")
-        rng = np.random.default_rng(seed)
+        rng = stream("windows of filters", seed)
         draws = 20_000  # windows for the whitening: 27 x 27 second moments need far fewer
         views = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(2, 3))
         image, top, left = (rng.integers(views.shape[axis], size=draws) for axis in (0, 2, 3))

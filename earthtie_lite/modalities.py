@@ -1,18 +1,21 @@
 """Modalities: places with frozen features of what was observed there, each with its own places."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import sample as embedded
 from .coords import Array, as_lonlat, block_ids, hold_out
 from .features import CharacterNGrams, Columns, Features, Featuriser, RandomConvolutions, encode
+from .streams import stream
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Exclude = Callable[[Array], NDArray[np.bool_]]
 NAMES = ("satellite", "lights", "text")
 PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
 NAME_SPACING_KM = 10.0  # place names are thinned to one an equal-area cell of this size
@@ -127,13 +130,17 @@ class Modality:
 
 
 def load_sample(
-    n: int = 20_000, seed: int = 0, modalities: Iterable[str] = NAMES
+    n: int = 20_000,
+    seed: int = 0,
+    modalities: Iterable[str] = NAMES,
+    exclude: Exclude | None = None,
 ) -> dict[str, Modality]:
     """Load the embedded sample: n places for each modality, none shared, offline.
 
     Images lie anywhere on land, uniformly by area; names are thinned to one (the most populous)
     an equal-area cell, then drawn at random. Filters for images are drawn outside the blocks that
-    :func:`~earthtie_lite.coords.hold_out` keeps for validation. Features are cached.
+    :func:`~earthtie_lite.coords.hold_out` keeps for validation, up to half of all. Features are
+    cached.
 
     Parameters
     ----------
@@ -142,6 +149,9 @@ def load_sample(
     seed : int
         Seed of the places; each modality has a stream of its own.
     modalities : iterable of {"satellite", "lights", "text"}
+    exclude : callable, optional
+        Takes places (N, 2) and tells which to leave out, (N,) bool: no place, image or fitted
+        filter comes from there.
 
     Returns
     -------
@@ -155,17 +165,32 @@ def load_sample(
         raise ValueError(f"n must be an integer in [2, 100000], got {n!r}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
-    return {name: _text(n, seed) if name == "text" else _images(name, n, seed) for name in wanted}
+    return {
+        name: _text(n, seed, exclude) if name == "text" else _images(name, n, seed, exclude)
+        for name in wanted
+    }
 
 
-def _images(name: str, n: int, seed: int) -> Modality:
+def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Sample places over land, cut patches and encode them."""
-    rng = np.random.default_rng([seed, NAMES.index(name)])
-    places = embedded.sample_land(n, rng)
+    places = _draw(n, stream(f"places of {name}", seed), exclude)
     patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
-    training = hold_out(places, buffer_km=embedded.PATCH_KM)[1]
+    # Fractions are nested: whatever part up to a half is held out gave no filter.
+    training = hold_out(places, 0.5, buffer_km=embedded.PATCH_KM)[1]
     filters = RandomConvolutions.fit(patches[training], seed=seed)
     return Modality(name, places, encode(filters, patches), filters, f"embedded sample: {name}.tif")
+
+
+def _draw(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
+    """Draw n places on land, none of them excluded."""
+    found = np.empty((0, 2))
+    while len(found) < n:
+        drawn = embedded.sample_land(n, rng)
+        kept = drawn if exclude is None else drawn[~exclude(drawn)]
+        if not len(kept):
+            raise ValueError("exclude leaves out every place")
+        found = np.concatenate([found, kept])
+    return found[:n]
 
 
 def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
@@ -177,13 +202,15 @@ def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
     return frame.iloc[np.sort(first)].reset_index(drop=True)
 
 
-def _text(n: int, seed: int) -> Modality:
+def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Draw names from the thinned gazetteer and encode them."""
     frame = thinned_names()
+    if exclude is not None:
+        frame = frame[~exclude(frame[["lon", "lat"]].to_numpy(dtype=np.float64))]
     if n > len(frame):
         raise ValueError(f"the sample has {len(frame):,} thinned place names, {n:,} were asked for")
-    rng = np.random.default_rng([seed, NAMES.index("text")])
-    drawn = frame.iloc[rng.permutation(len(frame))[:n]]
+    order = stream("places of text", seed).permutation(len(frame))[:n]
+    drawn = frame.iloc[order]
     ngrams = CharacterNGrams()
     return Modality(
         "text",

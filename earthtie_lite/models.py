@@ -114,7 +114,12 @@ class LocationEncoder(nn.Module):
 
     def basis(self, lonlat: ArrayLike) -> Tensor:
         """Return the fixed encoding (N, encoding.out_dim), float32; compute it once, keep it."""
-        return torch.from_numpy(np.asarray(self.encoding(as_lonlat(lonlat)), dtype=np.float32))
+        places = as_lonlat(lonlat)
+        basis = np.empty((len(places), self.encoding.out_dim), dtype=np.float32)
+        for start in range(0, len(places), EMBED_BATCH):  # float64 a slice at a time only
+            part = slice(start, start + EMBED_BATCH)
+            basis[part] = self.encoding(places[part])
+        return torch.from_numpy(basis)
 
     def forward(self, basis: Tensor) -> Tensor:
         """Map a basis (B, encoding.out_dim) to the trained part (B, tied_dim), not normalised."""
@@ -181,7 +186,8 @@ class Projection(nn.Module):
         """Take mean and standard deviation from features (N, D) of the training part."""
         self.mean.copy_(features.mean(dim=0))
         std = features.std(dim=0, correction=0)
-        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
+        constant = std <= 1e-6 * features.abs().amax(dim=0)  # relative: units may be small
+        self.std.copy_(torch.where(constant, 1.0, std))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map frozen features (B, D) to unit vectors (B, tied_dim)."""

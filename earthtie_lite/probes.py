@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coords import block_ids
+from .streams import stream
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def split_places(
     if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
         raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
     blocks = block_ids(lonlat, block_km)
-    rng = np.random.default_rng([seed, 3000])  # never the stream that drew the places
+    rng = stream("split", seed)
     if split == "random":
         scored = rng.random(len(blocks)) < TEST_FRACTION
     else:

@@ -18,6 +18,7 @@ from .losses import nt_xent
 from .modalities import Modality, as_modalities
 from .models import EarthTie, LocationEncoder
 from .sample import PATCH_KM
+from .streams import stream, torch_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ def fit(
     train_rows, val_rows = split_rows(modalities, config)
     n_steps = steps_per_epoch(train_rows, config)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(torch_seed("weights", config.seed))
         if resume_from is None:
             run = new_run(modalities, train_rows, config, encoder)
         else:
@@ -91,7 +92,7 @@ def fit(
         for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
             if ended:
                 break
-            torch.manual_seed(10_000 * config.seed + epoch)  # dropout: no state to save
+            torch.manual_seed(torch_seed("dropout", config.seed, epoch))  # no state to save
             rows: list[dict[str, Any]] = []
             for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
                 for group in optimiser.param_groups:
@@ -99,6 +100,7 @@ def fit(
                 loss = tied_loss(model, basis, features, batch, config)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
+                steepness = gradient_norm(model.encoder)
                 optimiser.step()
                 model.clamp_logit_scale()  # after the step, as CLIP does
                 done = epoch * n_steps + step + 1
@@ -111,11 +113,15 @@ def fit(
                         "loss": loss.detach(),
                         "val_loss": math.nan,
                         "logit_scale": model.logit_scale.detach().clone(),
+                        "grad_norm": steepness,
                         "seconds": before + time.perf_counter() - started,
                     }
                 )
             # Numbers leave the device once an epoch: a GPU is never waited for in a step.
-            history += [row | {k: row[k].item() for k in ("loss", "logit_scale")} for row in rows]
+            history += [
+                row | {k: row[k].item() for k in ("loss", "logit_scale", "grad_norm")}
+                for row in rows
+            ]
             if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
                 raise ValueError(
                     f"the loss is not finite in epoch {epoch}: "
@@ -159,7 +165,7 @@ def batches(train_rows: Rows, config: TrainConfig, epoch: int, n_steps: int) -> 
 
     An epoch takes as many pairs of each modality as the smallest has, drawn anew.
     """
-    rng = np.random.default_rng([config.seed, epoch])
+    rng = stream("batches", config.seed, epoch)
     order = {name: rng.permutation(rows) for name, rows in train_rows.items()}
     for step in range(n_steps):
         yield {
@@ -226,7 +232,7 @@ def validate(
     model.eval()
     losses = {}
     for name, rows in val_rows.items():
-        rows = np.random.default_rng(0).permutation(rows)
+        rows = stream("validation").permutation(rows)
         whole = [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
         parts = [tied_loss(model, basis, features, {name: part}, config) for part in whole]
         losses[f"val_{name}"] = torch.stack(parts).mean().item()
@@ -241,6 +247,12 @@ def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConf
     losses = history["val_loss"].dropna().to_numpy()
     epochs = config.patience * (len(train_rows) if config.method == "salt" else 1)
     return len(losses) - 1 - int(np.argmin(losses)) >= epochs
+
+
+def gradient_norm(module: torch.nn.Module) -> Tensor:
+    """Return the Euclidean norm of the gradient of all parameters of a module, a scalar."""
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.stack([grad.norm() for grad in grads]).norm()
 
 
 def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:
