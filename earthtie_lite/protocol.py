@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL_KM = 1000.0
+PARTS = 8  # of the cells: four for each half
 SEED = 20261123  # of the halves; committed before any report half was scored
 BUDGETS = (243, 729, 2187, 6561, 19683, 59049)  # 3^5 to 3^10
 SPLITS = ("block", "random")
@@ -57,8 +58,8 @@ class Grid:
         -------
         DataFrame
             Indexed by cell: continent (the one with most land in it), land (share of all land
-            without Antarctica and Greenland), half ("development" or "report"), quarter (0 to 3;
-            0 and 1 make up the development half).
+            without Antarctica and Greenland), half ("development" or "report"), part (0 to 7; 0 to
+            3 make up the development half).
         """
         return _table(self).copy()
 
@@ -93,14 +94,14 @@ def _table(grid: Grid) -> "pd.DataFrame":
     counts = land.groupby("cell")["continent"].value_counts().unstack(fill_value=0)
     table = pd.DataFrame({"continent": counts.idxmax(axis=1), "land": counts.sum(axis=1)})
     table["land"] /= table["land"].sum()
-    table["quarter"] = -1
+    table["part"] = -1
     for continent, rows in table.groupby("continent"):
-        # Deal the cells by size, four at a time: quarters get alike amounts of each continent.
+        # Deal the cells by size, eight at a time: parts get alike amounts of each continent.
         order = rows.sort_values("land", ascending=False, kind="stable").index
         rng = stream(f"halves {continent}", SEED)
-        dealt = [rng.permutation(4) for _ in range(-(-len(order) // 4))]
-        table.loc[order, "quarter"] = np.concatenate(dealt)[: len(order)]
-    table["half"] = np.where(table["quarter"] < 2, *STAGES)
+        dealt = [rng.permutation(PARTS) for _ in range(-(-len(order) // PARTS))]
+        table.loc[order, "part"] = np.concatenate(dealt)[: len(order)]
+    table["half"] = np.where(table["part"] < PARTS // 2, *STAGES)
     return table
 
 
@@ -138,8 +139,8 @@ def splits(
     lonlat : array, shape (N, 2), degrees
     stage : {"development", "report"}
         "report" scores the report half once, with labels from the development half. "development"
-        never touches the report half: of its two quarters each is scored with labels from the
-        other.
+        never touches the report half: each of its four parts is scored with labels from the
+        other three.
     split : {"block", "random"}
         "block": no label lies in a scored cell. "random": half of the places of the same cells
         are scored, the labels are drawn from all other places that the stage may use.
@@ -154,18 +155,19 @@ def splits(
     for name, value, options in (("stage", stage, STAGES), ("split", split, SPLITS)):
         if value not in options:
             raise ValueError(f"unknown {name} {value!r}: expected one of {options}")
-    first = quarters(lonlat, Grid())
-    quarter, usual = (first, grid is None) if grid is None else (quarters(lonlat, grid), False)
+    first = parts(lonlat, Grid())
+    part = first if grid is None else parts(lonlat, grid)
     cell = (grid or Grid()).cells(lonlat)
     alone = np.arange(len(first))
+    labelled = (part >= 0) & (part < PARTS // 2)
     if stage == "development":
-        if not usual:
+        if grid is not None:
             raise ValueError("other grids check the report, choices are made on the first grid")
-        parts = [(quarter == 0, quarter == 1), (quarter == 1, quarter == 0)]
+        masks = [(labelled & (part != k), part == k) for k in range(PARTS // 2)]
     else:
-        parts = [((quarter == 0) | (quarter == 1), (quarter >= 2) & (first >= 2))]
+        masks = [(labelled, (part >= PARTS // 2) & (first >= PARTS // 2))]
     found = []
-    for pool, scored in parts:
+    for pool, scored in masks:
         if split == "random":
             half = stream("scored at random").random(len(first)) < 0.5
             pool, scored = (pool | scored) & ~(scored & half), scored & half
@@ -176,10 +178,10 @@ def splits(
     return found
 
 
-def quarters(lonlat: ArrayLike, grid: Grid) -> NDArray[np.int64]:
-    """Return the quarter of each place, -1 where its cell is not in the table, (N,)."""
+def parts(lonlat: ArrayLike, grid: Grid) -> NDArray[np.int64]:
+    """Return the part of each place, -1 where its cell is not in the table, (N,)."""
     table = _table(grid)
-    return table["quarter"].reindex(grid.cells(lonlat), fill_value=-1).to_numpy(dtype=np.int64)
+    return table["part"].reindex(grid.cells(lonlat), fill_value=-1).to_numpy(dtype=np.int64)
 
 
 def in_report_half(lonlat: ArrayLike, buffer_km: float = embedded.PATCH_KM) -> NDArray[np.bool_]:

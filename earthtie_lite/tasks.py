@@ -1,7 +1,7 @@
 """Downstream tasks: places with labels that no training saw."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,10 @@ class Task:
 
     def __len__(self) -> int:
         return len(self.lonlat)
+
+    def at(self, rows: NDArray[Any]) -> "Task":
+        """Return the task at some of its places, given by row numbers or a mask."""
+        return replace(self, lonlat=self.lonlat[rows], target=self.target[rows])
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.kind}, {len(self):,} places, {self.unit})"

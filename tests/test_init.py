@@ -10,8 +10,10 @@ import pytest
 import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
-ORDER = ["coords", "storage", "encodings", "features", "losses", "sample", "config", "models"]
-ORDER += ["modalities", "checkpoint", "progress", "train", "tasks", "probes", "maps"]
+ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "config"]
+ORDER += ["models", "peers"]
+ORDER += ["modalities", "checkpoint", "progress", "train", "sources", "tasks", "probes"]
+ORDER += ["protocol", "ridge", "inference", "experiments", "maps"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 
