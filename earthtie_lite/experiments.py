@@ -1,230 +1,156 @@
 """The runs behind the book's tables: what is trained and scored, row by row, resumable.
 
-``python -m earthtie_lite.experiments development`` or ``report`` (that is ``make results``).
+``python -m earthtie_lite.experiments`` runs them (``make results`` calls it); see ``--help``.
 """
 
-import hashlib
+import argparse
+import dataclasses
+import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import TrainConfig
-from .encodings import SphericalHarmonics, UnitVectors
-from .inference import cell_sums
-from .modalities import load_sample
-from .models import LocationEncoder
-from .peers import load_geoclip
-from .protocol import BUDGETS, Grid, in_report_half, splits
+from .inference import SUMS, cell_sums
+from .modalities import NAMES
+from .protocol import BUDGETS, Grid, Split, splits
 from .ridge import fit_ridge
-from .storage import write_atomic
-from .streams import torch_seed
+from .rows import TRAINED, Embedding, Recipe, embed
+from .storage import sha256, write_atomic
 from .tasks import Task, load_task
-from .train import fit
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GEOCLIP = "build/peers/geoclip/model/weights/location_encoder_weights.pth"  # by `make peers`
 SCHEMA = 1  # of the rows; raise it when the meaning of a column changes
-N_PLACES = 130_000  # labelled places: about half of them may have one of 59,049 labels
+N_PLACES = 130_000  # labelled places: half of them may have one of 59,049 labels
+SEEDS = 5
+MAIN = 729  # labels of the primary endpoint
+PAPER_TASKS = {"population": "population (GPWv4)", "biome": "biome"}
+CHOSEN = Recipe("chosen")
+PAPER = Recipe("paper", 100_000, 15_000_000, 2048, 1e-4, "constant")  # 50 passes over three
+Probe = Callable[[NDArray[Any], Mapping[str, Task], NDArray[np.int64], NDArray[Any]], Any]
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How an encoder is trained: sizes, data and settings. ``pairs`` are those seen, in all.
+def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
+    """Declare the embeddings of the book's tables, all seeds of one before the next.
 
-    Parameters
-    ----------
-    name : str
-    n : int
-        Places a modality.
-    pairs : int
-        Pairs seen by every variant alike, of one modality or of several together.
+    The rows without training first, then every subset of the modalities by MELT and, where
+    there are several, by SALT, the ensemble, and the inductive setting of a few.
     """
-
-    name: str
-    n: int = 100_000
-    pairs: int = 1_350_000
-    batch_size: int = 1024
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    n_degrees: int = 10
-    width: int = 256
-    depth: int = 2
-    out_dim: int = 256
-    dropout: float = 0.2
-    skip: int = 0
-    omega: float = 10.0
-
-    def encoder(self, seed: int) -> LocationEncoder:
-        """Return an untrained encoder, its weights drawn from the seed."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(torch_seed("weights of an experiment", seed))
-            return LocationEncoder(
-                SphericalHarmonics(self.n_degrees),
-                self.width,
-                self.depth,
-                self.out_dim,
-                self.dropout,
-                self.skip,
-                self.omega,
-            )
-
-    def config(self, method: str, n_modalities: int, seed: int) -> TrainConfig:
-        """Return settings with which training sees ``pairs`` pairs, up to a part of an epoch.
-
-        An epoch of MELT passes over all modalities, one of SALT over the active one.
-        """
-        an_epoch = self.n * (n_modalities if method == "melt" else 1)
-        return TrainConfig(
-            method=method,
-            epochs=max(1, round(self.pairs / an_epoch)),
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            val_fraction=0.0,  # when to stop was chosen on the development half
-            seed=seed,
-        )
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One embedding to score: a fixed encoding, an untrained encoder or a trained one.
-
-    Parameters
-    ----------
-    embedding : str
-        Name in the tables: "harmonics", "untrained" or "trained".
-    recipe : Recipe
-    seed : int
-        Of the weights, the training and the labels.
-    method : {"", "melt", "salt"}
-    modalities : tuple of str
-    setting : {"transductive", "inductive"}
-        Inductive: no pair lies in the report half or within a patch of it.
-    """
-
-    embedding: str
-    recipe: Recipe
-    seed: int
-    method: str = ""
-    modalities: tuple[str, ...] = ()
-    setting: str = "transductive"
-
-    @property
-    def key(self) -> str:
-        """Hash of all settings: names the files of this experiment."""
-        text = json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def embed(experiment: Experiment, lonlat: NDArray[np.float64]) -> tuple[NDArray[Any], float]:
-    """Make the embedding of an experiment at places (N, 2): train, where it is a trained one.
-
-    Returns
-    -------
-    z : array, shape (N, D)
-    seconds : float
-        Of training; 0 where there is none.
-    """
-    recipe = experiment.recipe
-    if experiment.embedding == "harmonics":
-        return SphericalHarmonics(recipe.n_degrees)(lonlat), 0.0
-    if experiment.embedding == "coordinates":
-        return UnitVectors()(lonlat), 0.0
-    if experiment.embedding == "GeoCLIP":
-        return load_geoclip(GEOCLIP).embed(lonlat), 0.0
-    encoder = recipe.encoder(experiment.seed)
-    if experiment.embedding == "untrained":
-        return encoder.embed(lonlat), 0.0
-    exclude = in_report_half if experiment.setting == "inductive" else None
-    sample = load_sample(recipe.n, experiment.seed, experiment.modalities, exclude)
-    config = recipe.config(experiment.method, len(sample), experiment.seed)
-    run = fit(sample, config, encoder)
-    return run.model.embed(lonlat), float(run.history["seconds"].iloc[-1])
+    alone = [(name,) for name in NAMES]
+    several = [("satellite", "lights"), ("satellite", "text"), ("lights", "text"), NAMES]
+    plain = ("coordinates", "harmonics", "density", "observations", "GeoCLIP", "untrained")
+    rows = [Embedding(name, recipe) for name in plain]
+    rows += [Embedding(TRAINED, recipe, 0, "melt", part) for part in (*alone, *several)]
+    rows += [Embedding(TRAINED, recipe, 0, "salt", part) for part in several]
+    rows += [Embedding("ensemble", recipe, 0, "melt", NAMES)]
+    rows += [
+        Embedding(TRAINED, recipe, 0, method, part, "inductive")
+        for method, part in (("melt", ("satellite",)), ("melt", NAMES), ("salt", NAMES))
+    ]
+    return [dataclasses.replace(row, seed=seed) for row in rows for seed in seeds]
 
 
 def labelled(n: int = N_PLACES, paper: Mapping[str, str | Path] | None = None) -> dict[str, Task]:
-    """Return the tasks on places that have a label in every one of them.
+    """Return the tasks at the places that have a label in every one of them.
 
     Parameters
     ----------
     n : int
         Places to draw.
     paper : mapping, optional
-        Files of the labels that are not in the repository: "population" (GPWv4, a GeoTIFF) and
-        "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome".
+        Files with labels that are not in the repository: "population" (GPWv4, a GeoTIFF) and
+        "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome"; the population of
+        the gazetteer, which is circular, stays beside them.
     """
     tasks = {name: load_task(name, n) for name in ("elevation", "population", "climate", "country")}
-    asked = {"population": "population (GPWv4)", "biome": "biome"}
     for name, path in (paper or {}).items():
-        tasks[asked[name]] = load_task(name, n, source="paper", path=path)
-    places = tasks["elevation"].lonlat
-    number = {tuple(place): row for row, place in enumerate(places)}
-    rows = np.arange(len(places))
-    for task in tasks.values():
-        if len(task) < len(places):
-            rows = np.intersect1d(rows, [number[tuple(place)] for place in task.lonlat])
-    common = {tuple(place) for place in places[rows]}
+        if name not in PAPER_TASKS:
+            raise ValueError(f"unknown labels {name!r}: expected one of {list(PAPER_TASKS)}")
+        tasks[PAPER_TASKS[name]] = load_task(name, n, source="paper", path=path)
+    number = {tuple(place): row for row, place in enumerate(tasks["elevation"].lonlat)}
+    rows = {name: [number[tuple(place)] for place in task.lonlat] for name, task in tasks.items()}
+    common = set.intersection(*(set(r) for r in rows.values()))
     return {
-        name: task.at(np.array([tuple(place) in common for place in task.lonlat]))
+        name: task.at(np.array([row in common for row in rows[name]]))
         for name, task in tasks.items()
     }
 
 
 def score(
-    experiment: Experiment,
+    z: NDArray[Any],
     tasks: Mapping[str, Task],
+    seed: int,
     stage: str,
-    settings: Mapping[str, tuple[int, ...]] | None = None,
+    budgets: Mapping[str, Sequence[int]] | None = None,
+    probe: Probe = fit_ridge,
 ) -> "pd.DataFrame":
-    """Score an experiment: sums by cell of every task, split and label budget.
+    """Score an embedding: sums by cell of every task, split and label budget.
 
     Parameters
     ----------
-    experiment : Experiment
+    z : array, shape (N, D)
+        Embeddings of the places of the tasks.
     tasks : mapping of str to Task
         With the same places.
+    seed : int
+        Draws the labels, alike for every embedding.
     stage : {"development", "report"}
-    settings : mapping of str to tuple of int, optional
-        Label budgets of each split; by default all of them in blocks, 729 at random.
+    budgets : mapping of str to sequence of int, optional
+        Label budgets of each split; by default all in blocks, the main one at random. Budgets
+        that the places do not reach are left out.
+    probe : callable
+        :func:`~earthtie_lite.ridge.fit_ridge`, or another with its arguments.
 
     Returns
     -------
     DataFrame
-        Columns task, split, n_labels, penalty, seconds (of training) and those of
+        Columns task, split, n_labels, penalty and those of
         :func:`~earthtie_lite.inference.cell_sums`.
     """
     import pandas as pd
 
     places = next(iter(tasks.values())).lonlat
-    z, seconds = embed(experiment, places)
+    if len(z) != len(places):
+        raise ValueError(f"expected embeddings of {len(places)} places, got {len(z)}")
     cells = Grid().cells(places)
-    tables = []
-    for split, budgets in (settings or {"block": BUDGETS, "random": (729,)}).items():
+    found = []
+    for split, counts in (budgets or {"block": BUDGETS, "random": (MAIN,)}).items():
         for part in splits(places, stage, split):
-            for n_labels in (n for n in budgets if n <= len(part.pool)):
-                rows = part.labels(n_labels, experiment.seed)
-                probes = fit_ridge(z, tasks, rows, part.groups[rows])
-                predicted = probes.predict(z[part.scored])
-                for name, task in tasks.items():
-                    truth, seen = task.target[part.scored], task.target[rows]
-                    sums = cell_sums(predicted[name], truth, cells[part.scored], seen)
+            for n_labels in (n for n in counts if n <= len(part.pool)):
+                for name, penalty, sums in _scored(z, tasks, part, n_labels, seed, cells, probe):
                     where: dict[str, Any] = {"task": name, "split": split, "n_labels": n_labels}
-                    where["penalty"] = probes.penalties[name]
-                    tables.append(sums.assign(**where, seconds=seconds))
-    return pd.concat(tables, ignore_index=True)
+                    found.append(sums.assign(**where, penalty=penalty))
+    return pd.concat(found, ignore_index=True)
+
+
+def _scored(
+    z: NDArray[Any],
+    tasks: Mapping[str, Task],
+    part: Split,
+    n_labels: int,
+    seed: int,
+    cells: NDArray[np.int64],
+    probe: Probe,
+) -> "Iterable[tuple[str, float, pd.DataFrame]]":
+    """Fit and score one draw of labels: name, penalty and sums of each task."""
+    rows = part.labels(n_labels, seed)
+    fitted = probe(z, tasks, rows, part.groups[rows])
+    predicted = fitted.predict(z[part.scored])
+    for name, task in tasks.items():
+        truth, labels = task.target[part.scored], task.target[rows]
+        sums = cell_sums(predicted[name], truth, cells[part.scored], labels)
+        yield name, fitted.penalties[name], sums
 
 
 def provenance() -> dict[str, str]:
-    """Return the date, the hardware and the versions that a run is made with."""
+    """Return the date, the hardware and the versions that a row is made with."""
     import datetime
     import importlib.metadata
     import platform
@@ -232,41 +158,94 @@ def provenance() -> dict[str, str]:
     import torch
 
     cuda = torch.cuda.is_available()
-    versions = {
-        name: importlib.metadata.version(name)
-        for name in ("earthtie-lite", "torch", "numpy", "scikit-learn", "sphericart")
-    }
+    packages = ("earthtie-lite", "torch", "numpy", "scipy", "scikit-learn", "sphericart")
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "hardware": torch.cuda.get_device_name() if cuda else platform.machine() + " CPU",
+        "hardware": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU",
         "threads": str(torch.get_num_threads()),
         "python": platform.python_version(),
-        **versions,
+        **{name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def key(row: Embedding, tasks: Mapping[str, Task], stage: str) -> str:
+    """Return the hash of the settings of a row and of the labels that it is scored by."""
+    data = json.dumps([SCHEMA, stage, asdict(row)], sort_keys=True).encode()
+    for name, task in tasks.items():
+        data += name.encode() + task.lonlat.tobytes() + task.target.tobytes()
+    return sha256(data)[:16]
 
 
 def run(
-    experiment: Experiment, tasks: Mapping[str, Task], stage: str, folder: str | Path
+    row: Embedding, tasks: Mapping[str, Task], stage: str, folder: str | Path, geoclip: str | Path
 ) -> "pd.DataFrame":
-    """Score an experiment, or read its rows where they were scored before.
+    """Score one row of the table, or read its scores where they were made before.
 
-    The rows are written in one piece, so a run that is killed leaves nothing half done and is
-    the only one to be repeated.
+    A file is written whole, so a run that is killed leaves nothing half done and repeats only
+    the row that it was at.
     """
-    import io
-
     import pandas as pd
 
-    path = Path(folder) / f"{stage}-{experiment.key}.parquet"
+    path = Path(folder) / stage / f"{key(row, tasks, stage)}.parquet"
     if path.is_file():
         return pd.read_parquet(path)
-    table = score(experiment, tasks, stage)
-    about: dict[str, Any] = {"schema": SCHEMA, "stage": stage, "embedding": experiment.embedding}
-    about |= {"method": experiment.method, "modalities": "+".join(experiment.modalities)}
-    about |= {"setting": experiment.setting, "seed": experiment.seed}
-    about |= {"recipe": json.dumps(asdict(experiment.recipe)), **provenance()}
-    table = table.assign(**about)
+    places = next(iter(tasks.values())).lonlat
+    z, seconds = embed(row, places, folder, geoclip)
+    about: dict[str, Any] = {"schema": SCHEMA, "stage": stage, "embedding": row.name}
+    about |= {"modalities": "+".join(row.modalities), "method": row.method}
+    about |= {"setting": row.setting, "recipe": row.recipe.name, "seed": row.seed}
+    about |= {"width": z.shape[1], "seconds": seconds, "settings": json.dumps(asdict(row.recipe))}
+    scored = score(z, tasks, row.seed, stage).assign(**about, **provenance())
     buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
+    scored.to_parquet(buffer, index=False)
     write_atomic(path, buffer.getvalue())
-    return table
+    return scored
+
+
+def collect(scored: Iterable["pd.DataFrame"], folder: str | Path) -> None:
+    """Write all rows as two tables: ``runs.csv``, one row a run, and ``sums.parquet``, by cell."""
+    import pandas as pd
+
+    everything = pd.concat(scored, ignore_index=True)
+    sums = ["task", "split", "n_labels", "penalty", "cell", *SUMS]
+    runs = everything.drop(columns=sums).drop_duplicates(ignore_index=True)
+    runs.insert(0, "run", range(len(runs)))
+    merged = everything.merge(runs, on=[c for c in runs if c != "run"])[["run", *sums]]
+    for name in ("task", "split"):
+        merged[name] = merged[name].astype("category")
+    merged = merged.astype(dict.fromkeys(("penalty", *SUMS), "float32") | {"cell": "int32"})
+    buffer = io.BytesIO()
+    merged.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
+    write_atomic(Path(folder) / "sums.parquet", buffer.getvalue())
+    write_atomic(Path(folder) / "runs.csv", runs.to_csv(index=False).encode())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the table; rows that were finished before are read."""
+    import joblib
+
+    parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")
+    parser.add_argument("stage", choices=("development", "report"))
+    parser.add_argument("--recipe", choices=("chosen", "paper"), default="chosen")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--places", type=int, default=N_PLACES)
+    parser.add_argument("--population", help="GeoTIFF of GPWv4")
+    parser.add_argument("--biome", help="ecoregions of RESOLVE")
+    parser.add_argument("--geoclip", default="build/peers/geoclip/model/weights/" + GEOCLIP_FILE)
+    parser.add_argument("--work", default="build/results", help="folder of finished rows")
+    parser.add_argument("--folder", default="data/results", help="folder of the tables")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    asked = parser.parse_args(arguments)
+    paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
+    tasks = labelled(asked.places, paper)
+    rows = table({"chosen": CHOSEN, "paper": PAPER}[asked.recipe], range(asked.seeds))
+    scored = joblib.Parallel(n_jobs=asked.jobs, verbose=10)(
+        joblib.delayed(run)(row, tasks, asked.stage, asked.work, asked.geoclip) for row in rows
+    )
+    collect(scored, asked.folder)
+
+
+GEOCLIP_FILE = "location_encoder_weights.pth"
+
+if __name__ == "__main__":
+    main()
