@@ -9,7 +9,7 @@ GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long notebooks lint clean sample browser peers
+.PHONY: help book test test-long notebooks lint clean sample browser peers results
 
 help:  ## Show this list
 	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
@@ -39,6 +39,10 @@ test-long: lint browser peers  ## Also the tests that take minutes each
 notebooks: $(STAMP)  ## Run every notebook and store its outputs in notebooks/
 	@echo "== Refreshing the stored outputs"
 	@$(BIN)/python book/build.py store --folder build/stored
+
+results: $(STAMP) peers  ## Score the development half (hours, resumable); FLAGS="--population FILE --biome FILE"
+	@echo "== Training and scoring the rows of the tables; a finished row is not repeated"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m earthtie_lite.experiments $(or $(STAGE),development) $(FLAGS)
 
 lint: $(STAMP)  ## Check style and types
 	@echo "== Checking style and types"

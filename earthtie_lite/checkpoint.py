@@ -31,7 +31,7 @@ class Run:
     config : TrainConfig
     history : DataFrame
         One row a step: step, epoch, pairs (seen so far), modality, loss, val_loss, logit_scale,
-        grad_norm (of the location encoder), seconds; validation losses, one column a modality and
+        seconds, grad_norm (of the location encoder); validation losses, one column a modality and
         their mean, where an epoch ends.
     optimiser : dict of str to Tensor
         State of AdamW, for resuming.

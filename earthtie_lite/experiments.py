@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     scored = joblib.Parallel(n_jobs=asked.jobs, verbose=10)(
         joblib.delayed(run)(row, tasks, asked.stage, asked.work, asked.geoclip) for row in rows
     )
-    collect(scored, asked.folder)
+    collect(scored, Path(asked.folder) / asked.stage)
 
 
 GEOCLIP_FILE = "location_encoder_weights.pth"

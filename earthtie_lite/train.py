@@ -113,8 +113,8 @@ def fit(
                         "loss": loss.detach(),
                         "val_loss": math.nan,
                         "logit_scale": model.logit_scale.detach().clone(),
-                        "grad_norm": steepness,
                         "seconds": before + time.perf_counter() - started,
+                        "grad_norm": steepness,
                     }
                 )
             # Numbers leave the device once an epoch: a GPU is never waited for in a step.

@@ -180,5 +180,5 @@ def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, c
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
         experiments.main(["development", *places, *folders])
-        assert len(pd.read_csv(tmp_path / "out" / "runs.csv")) == 2
+        assert len(pd.read_csv(tmp_path / "out" / "development" / "runs.csv")) == 2
     assert len(list((tmp_path / "work").rglob("*.parquet"))) == 2

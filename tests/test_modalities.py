@@ -104,8 +104,9 @@ def test_images_lie_on_land(sample):
         assert embedded.is_land(sample[name].lonlat).all()
 
 
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("name", ["satellite", "lights"])
-def test_filters_are_cut_from_the_training_part_alone(sample, name, monkeypatch):
+def test_filters_are_cut_from_the_training_part_alone(sample, name, fraction, monkeypatch):
     seen = []
     fit = et.RandomConvolutions.fit
 
@@ -115,10 +116,11 @@ def test_filters_are_cut_from_the_training_part_alone(sample, name, monkeypatch)
 
     monkeypatch.setattr(modalities.RandomConvolutions, "fit", record)
     m = et.load_sample(n=600, modalities=[name])[name]
-    held_out, kept = hold_out(m.lonlat, buffer_km=embedded.PATCH_KM)
-    assert held_out.any()
+    kept = hold_out(m.lonlat, 0.5, buffer_km=embedded.PATCH_KM)[1]
     expected = embedded.raster(name).patches(m.lonlat[kept], PATCH_PIXELS[name])
     np.testing.assert_array_equal(seen[0], expected)
+    assert kept.any()
+    assert not hold_out(m.lonlat, fraction, buffer_km=embedded.PATCH_KM)[0][kept].any()
 
 
 def test_names_are_thinned_to_one_a_cell():

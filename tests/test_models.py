@@ -256,3 +256,22 @@ def test_the_scale_starts_as_clips_and_is_clamped_at_100(model):
         model.logit_scale.fill_(9.0)
     model.clamp_logit_scale()
     assert model.logit_scale.exp().item() == pytest.approx(100)
+
+
+def test_features_in_small_units_are_standardised_too():
+    features = torch.randn(50, 2, generator=torch.Generator().manual_seed(0)) * 1e-9
+    features[:, 1] = 3e-9  # constant
+    head = Projection(2, 4)
+    head.fit_statistics(features)
+    standard = (features - head.mean) / head.std
+    torch.testing.assert_close(standard[:, 0].std(correction=0).item(), 1.0)
+    assert head.std[1] == 1
+
+
+def test_a_basis_of_many_places_is_that_of_each_alone():
+    places = sample_sphere(models.EMBED_BATCH + 5, np.random.default_rng(0))
+    encoder = et.LocationEncoder(et.SphericalHarmonics(3), width=8, out_dim=4)
+    basis = encoder.basis(places)
+    assert basis.dtype == torch.float32
+    for rows in (slice(0, 7), slice(models.EMBED_BATCH - 3, models.EMBED_BATCH + 5)):
+        torch.testing.assert_close(basis[rows], encoder.basis(places[rows]))

@@ -76,6 +76,7 @@ def test_a_run_has_model_config_and_history(three, make_encoder, method):
     assert run.history["step"].tolist() == list(range(1, len(run.history) + 1))
     assert np.isfinite(run.history["loss"]).all()
     assert run.history["seconds"].is_monotonic_increasing
+    assert (run.history["grad_norm"] > 0).all()
     assert run.model.embed(three[0].lonlat).shape == (300, 16)
 
 
@@ -129,6 +130,13 @@ def test_callback_sees_the_last_row_of_each_epoch(three, make_encoder):
     ends = run.history.dropna(subset="val_loss")
     assert [row["step"] for row in rows] == ends["step"].tolist()
     assert [row["val_loss"] for row in rows] == ends["val_loss"].tolist()
+
+
+def test_the_gradient_norm_is_that_of_all_weights_joined(make_encoder):
+    encoder = make_encoder()
+    encoder(encoder.basis([[13.4, 52.5], [2.3, 48.9]])).square().sum().backward()
+    joined = torch.cat([p.grad.ravel() for p in encoder.parameters()])
+    torch.testing.assert_close(et.train.gradient_norm(encoder), joined.norm())
 
 
 def test_training_overfits_32_pairs(make_modality, make_encoder):
