@@ -182,3 +182,16 @@ def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, c
         experiments.main(["development", *places, *folders])
         assert len(pd.read_csv(tmp_path / "out" / "development" / "runs.csv")) == 2
     assert len(list((tmp_path / "work").rglob("*.parquet"))) == 2
+
+
+def test_recipes_are_never_tried_on_the_report_half(capsys):
+    with pytest.raises(SystemExit):
+        experiments.main(["report", "--recipe", "search", "--places", "1500"])
+    assert "development half alone" in capsys.readouterr().err
+
+
+def test_the_search_changes_one_thing_at_a_time_and_repeats_nothing():
+    rows = experiments.search()
+    assert len(rows) == len(set(rows))
+    assert {row.seed for row in rows} == {0}
+    assert all(row.recipe in experiments.SEARCH for row in rows)
