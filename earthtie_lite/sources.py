@@ -150,7 +150,7 @@ def biome(path: str | Path, lonlat: ArrayLike) -> NDArray[np.int64]:
     Returns
     -------
     array, shape (N,), int64
-        1 to 14, the places of :data:`BIOMES` counted from one; -1 where no polygon holds the
+        1 to 14, the places of ``BIOMES`` counted from one; -1 where no polygon holds the
         place (sea) and on rock, ice and (Olson) lakes. On a shared border the first polygon of the
         file counts.
 
