@@ -8,30 +8,35 @@ import dataclasses
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .inference import SUMS, cell_sums
+from .evaluate import (
+    MAIN,
+    N_PLACES,
+    PAPER_TASKS,
+    ROBUSTNESS,
+    STANDARD,
+    Evaluation,
+    labelled,
+    score,
+)
+from .inference import SUMS
 from .modalities import NAMES
-from .protocol import BUDGETS, Grid, Split, splits
-from .ridge import fit_ridge
+from .peers import GEOCLIP_FILE
+from .protocol import BUDGETS
 from .rows import TRAINED, Embedding, Recipe, embed
 from .storage import sha256, write_atomic
-from .tasks import Task, load_task
+from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1  # of the rows; raise it when the meaning of a column changes
-N_PLACES = 130_000  # labelled places: half of them may have one of 59,049 labels
+SCHEMA = 2  # of the rows; raise it when the meaning of a column changes
 SEEDS = 5
-MAIN = 729  # labels of the primary endpoint
-PAPER_TASKS = {"population": "population (GPWv4)", "biome": "biome"}
+GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 CHOSEN = Recipe("chosen")
 PAPER = Recipe("paper", 100_000, 15_000_000, 2048, 1e-4, "constant")  # 50 passes over three
 # What was tried on the development half, one change at a time from skip=10.
@@ -41,24 +46,19 @@ SEARCH = tuple(
         {},
         {"skip": 0},
         {"skip": 5},
-        {"out_dim": 356},
-        {"out_dim": 512},
         {"n": 30_000, "pairs": 450_000},
         {"pairs": 4_500_000},
         {"n_degrees": 20},
-        {"n_degrees": 20, "pairs": 4_500_000},
-        {"n_degrees": 40, "omega": 3.0},
         {"omega": 30.0},
         {"batch_size": 2048},
         {"learning_rate": 3e-3},
         {"dropout": 0.0},
     )
 )
-Probe = Callable[[NDArray[Any], Mapping[str, Task], NDArray[np.int64], NDArray[Any]], Any]
 
 
 def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
-    """Declare the embeddings of the book's tables, all seeds of one before the next.
+    """Declare the embeddings of the book's tables, all of a seed before the next seed.
 
     The rows without training first, then every subset of the modalities by MELT and, where
     there are several, by SALT, the ensemble, and the inductive setting of a few.
@@ -74,107 +74,27 @@ def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[
         Embedding(TRAINED, recipe, 0, method, part, "inductive")
         for method, part in (("melt", ("satellite",)), ("melt", NAMES), ("salt", NAMES))
     ]
-    return [dataclasses.replace(row, seed=seed) for row in rows for seed in seeds]
+    return [dataclasses.replace(row, seed=seed) for seed in seeds for row in rows]
+
+
+def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
+    """Declare how a row is scored: choices need few budgets, the report everything."""
+    if stage == "development":
+        return [Evaluation(budgets=(MAIN, 9 * MAIN))]
+    found = [*STANDARD, *ROBUSTNESS]
+    if row.kind == "coordinates":  # what places alone tell, with probes that can bend
+        found.remove(Evaluation(probe="neighbours"))
+        found += [Evaluation(budgets=BUDGETS, probe="neighbours"), Evaluation(probe="trees")]
+        found += [Evaluation("random", probe="neighbours"), Evaluation("random", probe="trees")]
+    return found
 
 
 def search() -> list[Embedding]:
     """Declare what is tried on the development half: the plain rows, and MELT of every recipe."""
-    plain = ("harmonics", "GeoCLIP", "untrained")
-    rows = [Embedding(kind, recipe) for kind in plain for recipe in SEARCH[:2]]
+    rows = [Embedding(kind, SEARCH[0]) for kind in ("harmonics", "observations", "GeoCLIP")]
+    rows += [Embedding("untrained", recipe) for recipe in SEARCH[:2]]
     rows += [Embedding(TRAINED, SEARCH[0], 0, "melt", (name,)) for name in NAMES]
     return rows + [Embedding(TRAINED, recipe, 0, "melt", NAMES) for recipe in SEARCH]
-
-
-def labelled(n: int = N_PLACES, paper: Mapping[str, str | Path] | None = None) -> dict[str, Task]:
-    """Return the tasks at the places that have a label in every one of them.
-
-    Parameters
-    ----------
-    n : int
-        Places to draw.
-    paper : mapping, optional
-        Files with labels that are not in the repository: "population" (GPWv4, a GeoTIFF) and
-        "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome"; the population of
-        the gazetteer, which is circular, stays beside them.
-    """
-    tasks = {name: load_task(name, n) for name in ("elevation", "population", "climate", "country")}
-    for name, path in (paper or {}).items():
-        if name not in PAPER_TASKS:
-            raise ValueError(f"unknown labels {name!r}: expected one of {list(PAPER_TASKS)}")
-        tasks[PAPER_TASKS[name]] = load_task(name, n, source="paper", path=path)
-    number = {tuple(place): row for row, place in enumerate(tasks["elevation"].lonlat)}
-    rows = {name: [number[tuple(place)] for place in task.lonlat] for name, task in tasks.items()}
-    common = set.intersection(*(set(r) for r in rows.values()))
-    return {
-        name: task.at(np.array([row in common for row in rows[name]]))
-        for name, task in tasks.items()
-    }
-
-
-def score(
-    z: NDArray[Any],
-    tasks: Mapping[str, Task],
-    seed: int,
-    stage: str,
-    budgets: Mapping[str, Sequence[int]] | None = None,
-    probe: Probe = fit_ridge,
-) -> "pd.DataFrame":
-    """Score an embedding: sums by cell of every task, split and label budget.
-
-    Parameters
-    ----------
-    z : array, shape (N, D)
-        Embeddings of the places of the tasks.
-    tasks : mapping of str to Task
-        With the same places.
-    seed : int
-        Draws the labels, alike for every embedding.
-    stage : {"development", "report"}
-    budgets : mapping of str to sequence of int, optional
-        Label budgets of each split; by default all in blocks, the main one at random. Budgets
-        that the places do not reach are left out.
-    probe : callable
-        :func:`~earthtie_lite.ridge.fit_ridge`, or another with its arguments.
-
-    Returns
-    -------
-    DataFrame
-        Columns task, split, n_labels, penalty and those of
-        :func:`~earthtie_lite.inference.cell_sums`.
-    """
-    import pandas as pd
-
-    places = next(iter(tasks.values())).lonlat
-    if len(z) != len(places):
-        raise ValueError(f"expected embeddings of {len(places)} places, got {len(z)}")
-    cells = Grid().cells(places)
-    found = []
-    for split, counts in (budgets or {"block": BUDGETS, "random": (MAIN,)}).items():
-        for part in splits(places, stage, split):
-            for n_labels in (n for n in counts if n <= len(part.pool)):
-                for name, penalty, sums in _scored(z, tasks, part, n_labels, seed, cells, probe):
-                    where: dict[str, Any] = {"task": name, "split": split, "n_labels": n_labels}
-                    found.append(sums.assign(**where, penalty=penalty))
-    return pd.concat(found, ignore_index=True)
-
-
-def _scored(
-    z: NDArray[Any],
-    tasks: Mapping[str, Task],
-    part: Split,
-    n_labels: int,
-    seed: int,
-    cells: NDArray[np.int64],
-    probe: Probe,
-) -> "Iterable[tuple[str, float, pd.DataFrame]]":
-    """Fit and score one draw of labels: name, penalty and sums of each task."""
-    rows = part.labels(n_labels, seed)
-    fitted = probe(z, tasks, rows, part.groups[rows])
-    predicted = fitted.predict(z[part.scored])
-    for name, task in tasks.items():
-        truth, labels = task.target[part.scored], task.target[rows]
-        sums = cell_sums(predicted[name], truth, cells[part.scored], labels)
-        yield name, fitted.penalties[name], sums
 
 
 def provenance() -> dict[str, str]:
@@ -223,7 +143,9 @@ def run(
     about |= {"modalities": "+".join(row.modalities), "method": row.method}
     about |= {"setting": row.setting, "recipe": row.recipe.name, "seed": row.seed}
     about |= {"width": z.shape[1], "seconds": seconds, "settings": json.dumps(asdict(row.recipe))}
-    scored = score(z, tasks, row.seed, stage).assign(**about, **provenance())
+    scored = score(z, tasks, row.seed, stage, evaluations(row, stage)).assign(
+        **about, **provenance()
+    )
     buffer = io.BytesIO()
     scored.to_parquet(buffer, index=False)
     write_atomic(path, buffer.getvalue())
@@ -235,11 +157,12 @@ def collect(scored: Iterable["pd.DataFrame"], folder: str | Path) -> None:
     import pandas as pd
 
     everything = pd.concat(scored, ignore_index=True)
-    sums = ["task", "split", "n_labels", "penalty", "cell", *SUMS]
+    what = ["task", "split", "probe", "grid"]
+    sums = [*what, "n_labels", "penalty", "cell", *SUMS]
     runs = everything.drop(columns=sums).drop_duplicates(ignore_index=True)
     runs.insert(0, "run", range(len(runs)))
     merged = everything.merge(runs, on=[c for c in runs if c != "run"])[["run", *sums]]
-    for name in ("task", "split"):
+    for name in what:
         merged[name] = merged[name].astype("category")
     merged = merged.astype(dict.fromkeys(("penalty", *SUMS), "float32") | {"cell": "int32"})
     buffer = io.BytesIO()
@@ -259,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--places", type=int, default=N_PLACES)
     parser.add_argument("--population", help="GeoTIFF of GPWv4")
     parser.add_argument("--biome", help="ecoregions of RESOLVE")
-    parser.add_argument("--geoclip", default="build/peers/geoclip/model/weights/" + GEOCLIP_FILE)
+    parser.add_argument("--geoclip", default=GEOCLIP, help="its published weights")
     parser.add_argument("--work", default="build/results", help="folder of finished rows")
     parser.add_argument("--folder", default="data/results", help="folder of the tables")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -277,8 +200,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     collect(scored, Path(asked.folder) / asked.stage)
 
-
-GEOCLIP_FILE = "location_encoder_weights.pth"
 
 if __name__ == "__main__":
     main()

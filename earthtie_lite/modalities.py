@@ -165,6 +165,8 @@ def load_sample(
         raise ValueError(f"n must be an integer in [2, 100000], got {n!r}")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    if exclude is not None and not callable(exclude):
+        raise ValueError(f"exclude must be a function of places (N, 2), got {exclude!r}")
     return {
         name: _text(n, seed, exclude) if name == "text" else _images(name, n, seed, exclude)
         for name in wanted

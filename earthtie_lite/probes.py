@@ -8,20 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coords import block_ids
+from .estimators import PROBES, fit_one, penalty_of
 from .streams import stream
 from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sklearn.pipeline import Pipeline
 
 SPLITS = ("random", "block")
-PROBES = ("linear", "ridge", "logistic", "neighbours")
 BLOCK_KM = 1000.0
 TEST_FRACTION = 0.25
-FOLDS = {"ridge": 5, "logistic": 3}
-RIDGE_PENALTIES = tuple(10.0 ** np.arange(-1, 7))
-LOGISTIC_PENALTIES = tuple(10.0 ** np.arange(-1, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +94,10 @@ def probe(
     task : Task
     n_labels : int
     split : {"random", "block"}
-    probe : {"linear", "ridge", "logistic", "neighbours"}
+    probe : {"linear", "ridge", "logistic", "neighbours", "MLP", "trees"}
         "linear" is ridge for a regression and multinomial logistic regression for a
-        classification; "neighbours" averages or lets vote the 5 nearest in the embedding.
+        classification; "neighbours" averages or lets vote the 5 nearest in the embedding; "MLP"
+        has one hidden layer of 256 units; "trees" are boosted by histograms.
     seeds : int
         Number of draws of blocks and labels.
     name : str, optional
@@ -144,10 +141,10 @@ def _draw(
     z: NDArray[Any], target: NDArray[Any], kind: str, part: Split, probe: str
 ) -> dict[str, Any]:
     """Fit and score one draw."""
-    fitted = _fit(z[part.train], target[part.train], part.groups, kind, probe)
+    fitted = fit_one(z[part.train], target[part.train], part.groups, kind, probe)
     predicted = fitted.predict(z[part.test])
     row = score(predicted, target[part.test], target[part.train], kind)
-    return {**row, "n_test": len(part.test), "penalty": _penalty(fitted)}
+    return {**row, "n_test": len(part.test), "penalty": penalty_of(fitted)}
 
 
 def embeddings(model: Any, task: Task) -> NDArray[Any]:
@@ -173,7 +170,9 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
     embed = model.embed if hasattr(model, "embed") else model
     places = task.lonlat[chosen]
     kind = "ridge" if task.kind == "regression" else "logistic"
-    fitted = _fit(embed(places), task.target[chosen], block_ids(places, BLOCK_KM), task.kind, kind)
+    fitted = fit_one(
+        embed(places), task.target[chosen], block_ids(places, BLOCK_KM), task.kind, kind
+    )
     return lambda lonlat: fitted.predict(embed(lonlat))
 
 
@@ -204,45 +203,3 @@ def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
     half = table["sem"] * stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1))
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     return table.drop(columns="sem").rename(columns={"count": "draws"})
-
-
-def _fit(
-    z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], kind: str, probe: str
-) -> "Pipeline":
-    """Fit a probe on standardised embeddings, its penalty by cross-validation over the groups."""
-    from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeCV
-    from sklearn.model_selection import GridSearchCV, GroupKFold
-    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
-
-    classify = kind == "classification"
-    if probe == "neighbours":
-        nearest = (KNeighborsClassifier if classify else KNeighborsRegressor)(n_neighbors=5)
-        return make_pipeline(StandardScaler(), nearest).fit(z, target)
-    if len(np.unique(groups)) < 2:
-        raise ValueError("the labels lie in a single block: cross-validation needs at least two")
-    n_folds = min(FOLDS[probe], len(np.unique(groups)))
-    folds = GroupKFold(n_folds, shuffle=True, random_state=0)
-    cv = list(folds.split(z, target, groups))
-    model: Any
-    if not classify:
-        model = RidgeCV(RIDGE_PENALTIES, cv=cv)
-    elif probe == "ridge":
-        model = GridSearchCV(RidgeClassifier(), {"alpha": RIDGE_PENALTIES}, cv=cv)
-    else:
-        # sklearn's C is the inverse of the penalty.
-        grid = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}
-        model = GridSearchCV(LogisticRegression(max_iter=300, tol=1e-3), grid, cv=cv)
-    with threadpool_limits(1):  # matrices this small lose more to waiting threads than they gain
-        return make_pipeline(StandardScaler(), model).fit(z, target)
-
-
-def _penalty(fitted: "Pipeline") -> float:
-    """Return the penalty that cross-validation chose."""
-    model = fitted[-1]
-    if hasattr(model, "alpha_"):
-        return float(model.alpha_)
-    best = getattr(model, "best_params_", {})
-    return float(best.get("alpha", 1 / best["C"] if "C" in best else np.nan))

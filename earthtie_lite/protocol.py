@@ -51,6 +51,12 @@ class Grid:
         """Tell which places lie in one of the cells or closer than ``km`` to it, (N,)."""
         return within_blocks(self._turned(lonlat), cells, self.size_km, km)
 
+    @property
+    def name(self) -> str:
+        """Say the size, and the turn where there is one: "1000 km, turned by 40 and 25"."""
+        turn = " and ".join(f"{angle:g}" for angle in self.turn_deg)
+        return f"{self.size_km:g} km" + (f", turned by {turn}" if any(self.turn_deg) else "")
+
     def table(self) -> "pd.DataFrame":
         """Return the cells that hold land: continent, share of the land, and the half.
 
@@ -70,6 +76,9 @@ class Grid:
         from scipy.spatial.transform import Rotation
 
         return to_lonlat(Rotation.from_euler("zx", self.turn_deg, True).apply(unit_vectors(places)))
+
+
+FIRST = Grid()  # on which choices are made
 
 
 @functools.cache
@@ -124,14 +133,14 @@ class Split:
 
     def labels(self, n: int, seed: int) -> NDArray[np.int64]:
         """Draw the rows of n labels; a smaller draw of the same seed is the start of a larger."""
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"the number of labels must be a positive integer, got {n!r}")
         if n > len(self.pool):
             raise ValueError(f"{n} labels were asked for, {len(self.pool)} places may have one")
         return stream("labels", seed).permutation(self.pool)[:n]
 
 
-def splits(
-    lonlat: ArrayLike, stage: str, split: str = "block", grid: Grid | None = None
-) -> list[Split]:
+def splits(lonlat: ArrayLike, stage: str, split: str = "block", grid: Grid = FIRST) -> list[Split]:
     """Divide places into those that may have labels and those that are scored.
 
     Parameters
@@ -144,9 +153,9 @@ def splits(
     split : {"block", "random"}
         "block": no label lies in a scored cell. "random": half of the places of the same cells
         are scored, the labels are drawn from all other places that the stage may use.
-    grid : Grid, optional
-        Other cells, for a check of robustness. Places are scored where both grids have their
-        report half, so what was chosen on the first is never scored.
+    grid : Grid
+        Other cells than those of the choices, for a check of robustness. Places are scored where
+        both grids have their report half, so what was chosen on the first is never scored.
 
     Returns
     -------
@@ -155,13 +164,12 @@ def splits(
     for name, value, options in (("stage", stage, STAGES), ("split", split, SPLITS)):
         if value not in options:
             raise ValueError(f"unknown {name} {value!r}: expected one of {options}")
-    first = parts(lonlat, Grid())
-    part = first if grid is None else parts(lonlat, grid)
-    cell = (grid or Grid()).cells(lonlat)
+    first = parts(lonlat, FIRST)
+    part, cell = parts(lonlat, grid), grid.cells(lonlat)
     alone = np.arange(len(first))
     labelled = (part >= 0) & (part < PARTS // 2)
     if stage == "development":
-        if grid is not None:
+        if grid != FIRST:
             raise ValueError("other grids check the report, choices are made on the first grid")
         masks = [(labelled & (part != k), part == k) for k in range(PARTS // 2)]
     else:

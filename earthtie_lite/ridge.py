@@ -81,6 +81,8 @@ def fit_ridge(
     from sklearn.model_selection import GroupKFold
 
     x = np.asarray(z, dtype=np.float64)[rows]
+    if not np.isfinite(x).all():
+        raise ValueError("embeddings must be finite")
     mean, scale = x.mean(axis=0), x.std(axis=0)
     constant = scale <= 1e-6 * np.abs(x).max(axis=0)
     scale = np.where(constant, 1.0, scale)

@@ -16,11 +16,11 @@ from .config import TrainConfig
 from .coords import Array, hold_out, unit_vectors
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import RandomConvolutions
-from .modalities import PATCH_PIXELS, load_sample, thinned_names
+from .modalities import NAMES, PATCH_PIXELS, load_sample, thinned_names
 from .models import LocationEncoder
 from .peers import load_geoclip
 from .protocol import in_report_half
-from .storage import sha256
+from .storage import cached, sha256
 from .streams import stream, torch_seed
 from .train import fit
 
@@ -69,6 +69,12 @@ class Recipe:
     dropout: float = 0.2
     skip: int = 0
     omega: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("n", "pairs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} of a recipe must be a positive integer, got {value!r}")
 
     def encoder(self, seed: int) -> LocationEncoder:
         """Return an untrained encoder, its weights drawn from the seed."""
@@ -135,6 +141,8 @@ class Embedding:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown embedding {self.kind!r}: expected one of {KINDS}")
+        if isinstance(self.modalities, str) or set(self.modalities) - set(NAMES):
+            raise ValueError(f"modalities must be a tuple of {NAMES}, got {self.modalities!r}")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: expected one of {SETTINGS}")
         if (self.kind in (TRAINED, "ensemble")) != bool(self.modalities and self.method):
@@ -171,7 +179,10 @@ def embed(
         "harmonics": lambda: SphericalHarmonics(recipe.n_degrees)(lonlat),
         "density": lambda: density(lonlat),
         "observations": lambda: observations(lonlat, row.seed),
-        "GeoCLIP": lambda: load_geoclip(geoclip).embed(lonlat),
+        # Minutes for 130,000 places, and alike for every seed.
+        "GeoCLIP": lambda: cached(
+            b"GeoCLIP" + lonlat.tobytes(), lambda: load_geoclip(geoclip).embed(lonlat)
+        ),
         "untrained": lambda: recipe.encoder(row.seed).embed(lonlat),
     }
     return makers[row.kind](), 0.0

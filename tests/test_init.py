@@ -12,8 +12,18 @@ import earthtie_lite as et
 FOLDER = Path(et.__file__).parent
 ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "config"]
 ORDER += ["models", "peers"]
-ORDER += ["modalities", "checkpoint", "progress", "train", "sources", "tasks", "probes"]
-ORDER += ["protocol", "ridge", "inference", "rows", "experiments", "maps"]
+ORDER += [
+    "modalities",
+    "checkpoint",
+    "progress",
+    "train",
+    "sources",
+    "tasks",
+    "ridge",
+    "estimators",
+    "probes",
+]
+ORDER += ["protocol", "inference", "evaluate", "rows", "experiments", "maps"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

@@ -8,7 +8,8 @@ from scipy import stats
 
 import earthtie_lite as et
 from earthtie_lite.coords import block_ids, sample_sphere, unit_vectors
-from earthtie_lite.probes import BLOCK_KM, RIDGE_PENALTIES, fit_probe, score, split_places
+from earthtie_lite.probes import BLOCK_KM, fit_probe, score, split_places
+from earthtie_lite.ridge import PENALTIES
 from earthtie_lite.tasks import Task
 
 N = 3000
@@ -145,7 +146,7 @@ def test_each_embedding_gets_its_own_penalty(linear_task, z):
     good, useless = (
         et.probe(x, linear_task, n_labels=100, seeds=1)["penalty"][0] for x in (z, noise)
     )
-    assert good == min(RIDGE_PENALTIES)
+    assert good == min(PENALTIES)
     assert useless >= 100
 
 

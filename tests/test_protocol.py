@@ -158,3 +158,20 @@ def test_a_sample_without_the_report_half_has_no_pair_there():
 def test_excluding_everything_is_refused():
     with pytest.raises(ValueError, match="leaves out every place"):
         et.load_sample(10, 0, ["lights"], exclude=lambda lonlat: np.ones(len(lonlat), dtype=bool))
+
+
+@pytest.mark.parametrize("n", [0, -5, 2.5, True])
+def test_a_number_of_labels_that_is_none_is_refused(n):
+    (part,) = splits(PLACES, "report")
+    with pytest.raises(ValueError, match="must be a positive integer"):
+        part.labels(n, 0)
+
+
+def test_what_excludes_must_be_a_function():
+    with pytest.raises(ValueError, match="exclude must be a function"):
+        et.load_sample(10, 0, exclude=3)
+
+
+def test_grids_name_themselves():
+    assert Grid().name == "1000 km"
+    assert Grid(2000.0, (40.0, 25.0)).name == "2000 km, turned by 40 and 25"

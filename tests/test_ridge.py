@@ -99,3 +99,10 @@ def test_only_classes_with_labels_are_predicted():
 def test_labels_of_one_group_are_refused():
     with pytest.raises(ValueError, match="single cell"):
         fit_ridge(Z, TASKS, ROWS, np.zeros(len(ROWS)))
+
+
+def test_embeddings_that_are_not_finite_are_refused():
+    broken = Z.copy()
+    broken[ROWS[0], 0] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        fit_ridge(broken, TASKS, ROWS, GROUPS[ROWS])

@@ -122,3 +122,16 @@ def test_a_skip_is_in_the_encoder_and_its_width():
     with_skip = dataclasses.replace(TINY, skip=2, out_dim=12)
     assert with_skip.encoder(0).embed(PLACES).shape == (200, 12)
     assert with_skip.encoder(0).tied_dim == 8
+
+
+@pytest.mark.parametrize("name", ["n", "pairs", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True])
+def test_recipes_of_nothing_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} of a recipe must be a positive integer"):
+        Recipe("wrong", **{name: value})
+
+
+@pytest.mark.parametrize("modalities", ["satellite", ("sattelite",)])
+def test_modalities_must_be_a_tuple_of_known_names(modalities):
+    with pytest.raises(ValueError, match="modalities must be a tuple of"):
+        Embedding(TRAINED, TINY, 0, "melt", modalities)
