@@ -151,10 +151,10 @@ class Embedding:
     @property
     def name(self) -> str:
         """Name in the tables, such as "MELT satellite+text"."""
-        if self.kind != TRAINED:
-            return self.kind
         joined = "+".join(self.modalities)
-        return f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
+        trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
+        plain = self.kind in (TRAINED, "untrained") and not self.recipe.skip
+        return (trained if self.kind == TRAINED else self.kind) + (", no skip" if plain else "")
 
 
 def embed(
