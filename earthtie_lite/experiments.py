@@ -13,6 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .evaluate import (
     MAIN,
     N_PLACES,
@@ -23,18 +25,17 @@ from .evaluate import (
     labelled,
     score,
 )
-from .inference import SUMS
 from .modalities import NAMES
 from .peers import GEOCLIP_FILE
 from .protocol import BUDGETS
-from .rows import SETTINGS, TRAINED, Embedding, Recipe, embed
+from .results import SCHEMA, STAGES, collect, read_runs, write_parquet
+from .rows import SETTINGS, TRAINED, Embedding, Recipe, embed, trained
 from .storage import sha256, write_atomic
-from .tasks import Task
+from .tasks import Task, load_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 2  # of the rows; raise it when the meaning of a column changes
 SEEDS = 5
 GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 # Of what was tried at equal cost: the best mean over the tasks of the paper at 729 labels, on the
@@ -120,6 +121,22 @@ def search() -> list[Embedding]:
     return rows + [Embedding(TRAINED, recipe, 0, "melt", NAMES) for recipe in SEARCH]
 
 
+def dynamics(seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
+    """Declare the runs whose losses are shown: SALT, MELT, and one modality that never switches.
+
+    The chosen recipe first, then SALT and its control at other, constant learning rates in epochs
+    of 20,000 pairs.
+    """
+    all_, one = (NAMES, ("satellite",))
+    rows = [("melt", CHOSEN, all_), ("salt", CHOSEN, all_), ("melt", CHOSEN, one)]
+    for rate in (1e-4, 1e-3, 3e-3, 1e-2):
+        name = f"constant rate {rate:g}"
+        short = dataclasses.replace(CHOSEN, name=name, n=20_000, pairs=360_000)
+        other = dataclasses.replace(short, learning_rate=rate, schedule="constant")
+        rows += [("salt", other, all_), ("melt", other, one)]
+    return [Embedding(TRAINED, recipe, s, m, part) for s in seeds for m, recipe, part in rows]
+
+
 def provenance() -> dict[str, str]:
     """Return the date, the hardware and the versions that a row is made with."""
     import datetime
@@ -139,12 +156,21 @@ def provenance() -> dict[str, str]:
     }
 
 
-def key(row: Embedding, tasks: Mapping[str, Task], stage: str) -> str:
+def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
     """Return the hash of the settings of a row and of the labels that it is scored by."""
     data = json.dumps([SCHEMA, stage, asdict(row)], sort_keys=True).encode()
-    for name, task in tasks.items():
+    for name, task in (tasks or {}).items():
         data += name.encode() + task.lonlat.tobytes() + task.target.tobytes()
     return sha256(data)[:16]
+
+
+def about(row: Embedding, stage: str, seconds: float) -> dict[str, Any]:
+    """Describe a row: what it is and how it was made."""
+    found: dict[str, Any] = {"schema": SCHEMA, "stage": stage, "embedding": row.name}
+    found |= {"method": row.method, "modalities": "+".join(row.modalities)}
+    found |= {"setting": row.setting, "recipe": row.recipe.name, "seed": row.seed}
+    found |= {"learning_rate": row.recipe.learning_rate, "seconds": round(seconds, 1)}
+    return found | provenance() | {"settings": json.dumps(asdict(row.recipe))}
 
 
 def run(
@@ -154,52 +180,54 @@ def run(
 
     A file is written whole, so a run that is killed leaves nothing half done and repeats only
     the row that it was at.
+
+    Returns
+    -------
+    DataFrame
+        From :func:`~earthtie_lite.evaluate.score`; its ``attrs`` say how it was made.
     """
     import pandas as pd
 
-    path = Path(folder) / stage / f"{key(row, tasks, stage)}.parquet"
+    name = key(row, stage, tasks)
+    path = Path(folder) / stage / f"{name}.parquet"
     if path.is_file():
         return pd.read_parquet(path)
-    places = next(iter(tasks.values())).lonlat
-    z, seconds = embed(row, places, folder, geoclip)
-    about: dict[str, Any] = {"schema": SCHEMA, "stage": stage, "embedding": row.name}
-    about |= {"modalities": "+".join(row.modalities), "method": row.method}
-    about |= {"setting": row.setting, "recipe": row.recipe.name, "seed": row.seed}
-    about |= {"width": z.shape[1], "seconds": seconds, "settings": json.dumps(asdict(row.recipe))}
-    scored = score(z, tasks, row.seed, stage, evaluations(row, stage)).assign(
-        **about, **provenance()
-    )
-    buffer = io.BytesIO()
-    scored.to_parquet(buffer, index=False)
-    write_atomic(path, buffer.getvalue())
+    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
+    scored = score(z, tasks, row.seed, stage, evaluations(row, stage))
+    scored.attrs.update(about(row, stage, seconds), key=name)
+    write_parquet(path, scored)
     return scored
 
 
-def collect(scored: Iterable["pd.DataFrame"], folder: str | Path) -> None:
-    """Write all rows as two tables: ``runs.csv``, one row a run, and ``sums.parquet``, by cell."""
-    import pandas as pd
+def trace(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
+    """Return the history of a row's training, one row a step; trains where that was not done."""
+    history = trained(row, folder).history
+    steps = history[["step", "epoch", "pairs", "modality", "loss", "logit_scale", "grad_norm"]]
+    seconds = float(history["seconds"].iloc[-1])
+    steps.attrs.update(about(row, stage, seconds), key=key(row, stage))
+    return steps
 
-    everything = pd.concat(scored, ignore_index=True)
-    what = ["task", "split", "probe", "grid"]
-    sums = [*what, "n_labels", "penalty", "cell", *SUMS]
-    runs = everything.drop(columns=sums).drop_duplicates(ignore_index=True)
-    runs.insert(0, "run", range(len(runs)))
-    merged = everything.merge(runs, on=[c for c in runs if c != "run"])[["run", *sums]]
-    for name in what:
-        merged[name] = merged[name].astype("category")
-    merged = merged.astype(dict.fromkeys(("penalty", *SUMS), "float32") | {"cell": "int32"})
+
+def remember_places(tasks: Mapping[str, Task], n: int, folder: Path) -> None:
+    """Write which of the n places are scored, one bit each: not all have a label in every task."""
+    every, kept = (
+        a.view(np.complex128)[:, 0]
+        for a in (load_task("country", n).lonlat, next(iter(tasks.values())).lonlat)
+    )
     buffer = io.BytesIO()
-    merged.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
-    write_atomic(Path(folder) / "sums.parquet", buffer.getvalue())
-    write_atomic(Path(folder) / "runs.csv", runs.to_csv(index=False).encode())
+    np.save(buffer, np.packbits(np.isin(every, kept)))
+    path = folder / "places.npy"
+    if path.is_file() and path.read_bytes() != buffer.getvalue():
+        raise ValueError(f"the rows in {folder} were scored at other places: choose another folder")
+    write_atomic(path, buffer.getvalue())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the table; rows that were finished before are read."""
+    """Run a table; rows that were finished before, here or by others, are not repeated."""
     import joblib
 
     parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")
-    parser.add_argument("stage", choices=("development", "report"))
+    parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--recipe", choices=("chosen", "paper", "search"), default="chosen")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--places", type=int, default=N_PLACES)
@@ -210,18 +238,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", default="data/results", help="folder of the tables")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     asked = parser.parse_args(arguments)
+    if asked.recipe == "search" and asked.stage != "development":
+        parser.error("recipes are tried on the development half alone")
+    folder = Path(asked.folder) / asked.stage
+    known: set[str] = set()
+    if (folder / "runs.csv").is_file():
+        known = set(read_runs(asked.stage, asked.folder)["key"])
+    parallel = joblib.Parallel(n_jobs=asked.jobs, verbose=10)
+    if asked.stage == "dynamics":
+        rows = [row for row in dynamics(range(asked.seeds)) if key(row, "dynamics") not in known]
+        done = parallel(joblib.delayed(trace)(row, "dynamics", asked.work) for row in rows)
+        collect(done, folder, "histories")
+        return
     paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
     tasks = labelled(asked.places, paper)
-    if asked.recipe == "search":
-        if asked.stage == "report":
-            parser.error("recipes are tried on the development half alone")
-        rows = search()
-    else:
-        rows = table({"chosen": CHOSEN, "paper": PAPER}[asked.recipe], range(asked.seeds))
-    scored = joblib.Parallel(n_jobs=asked.jobs, verbose=10)(
+    remember_places(tasks, asked.places, folder)
+    recipe = {"chosen": CHOSEN, "paper": PAPER}.get(asked.recipe)
+    rows = search() if recipe is None else table(recipe, range(asked.seeds))
+    rows = [row for row in rows if key(row, asked.stage, tasks) not in known]
+    done = parallel(
         joblib.delayed(run)(row, tasks, asked.stage, asked.work, asked.geoclip) for row in rows
     )
-    collect(scored, Path(asked.folder) / asked.stage)
+    collect(done, folder, "sums")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The runner of the tables: what a row holds, resuming, and what is declared."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from earthtie_lite import experiments
 from earthtie_lite.evaluate import Evaluation, labelled
-from earthtie_lite.experiments import collect, evaluations, run, table
-from earthtie_lite.inference import Bootstrap, scores
+from earthtie_lite.experiments import evaluations, run, table
+from earthtie_lite.results import read_histories, read_runs
 from earthtie_lite.rows import Embedding, Recipe
 
 TINY = Recipe("tiny", n=300, pairs=600, batch_size=64, n_degrees=3, width=16, out_dim=8)
@@ -17,20 +18,14 @@ def tasks():
     return labelled(3_000)
 
 
-def mean(sums, **where):
-    for column, value in where.items():
-        sums = sums[sums[column] == value]
-    return scores(sums.assign(x=0), ["x"])["score"].item()
-
-
 def test_a_finished_row_is_read_and_a_killed_one_repeated(tasks, tmp_path, monkeypatch):
     row = Embedding("untrained", TINY, 1)
-    write = experiments.write_atomic
-    monkeypatch.setattr(experiments, "write_atomic", lambda *a: 1 / 0)
+    write = experiments.write_parquet
+    monkeypatch.setattr(experiments, "write_parquet", lambda *a: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(row, tasks, "report", tmp_path, "")
     assert not list(tmp_path.rglob("*.parquet"))
-    monkeypatch.setattr(experiments, "write_atomic", write)
+    monkeypatch.setattr(experiments, "write_parquet", write)
     first = run(row, tasks, "report", tmp_path, "")
     monkeypatch.setattr(experiments, "embed", lambda *a: pytest.fail("made twice"))
     pd.testing.assert_frame_equal(run(row, tasks, "report", tmp_path, ""), first)
@@ -40,10 +35,10 @@ def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks):
     row = Embedding("untrained", TINY, 1)
     fewer = {"country": tasks["country"]}
     keys = {
-        experiments.key(row, tasks, "report"),
-        experiments.key(row, tasks, "development"),
-        experiments.key(row, fewer, "report"),
-        experiments.key(Embedding("untrained", TINY, 2), tasks, "report"),
+        experiments.key(row, "report", tasks),
+        experiments.key(row, "development", tasks),
+        experiments.key(row, "report", fewer),
+        experiments.key(Embedding("untrained", TINY, 2), "report", tasks),
     }
     assert len(keys) == 4
 
@@ -51,29 +46,15 @@ def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks):
 def test_rows_say_how_they_were_made(tasks, tmp_path):
     done = run(Embedding("harmonics", TINY, 1), tasks, "report", tmp_path, "")
     about = {"schema", "stage", "embedding", "method", "modalities", "setting", "recipe", "seed"}
-    about |= {"settings", "seconds", "width", "date", "hardware", "python", "torch", "threads"}
-    assert about <= set(done)
-    assert (done["schema"] == experiments.SCHEMA).all()
+    about |= {"settings", "seconds", "key", "date", "hardware", "python", "torch", "threads"}
+    assert about <= set(done.attrs)
+    assert done.attrs["schema"] == experiments.SCHEMA
 
 
-def test_the_collected_tables_hold_every_number(tasks, tmp_path):
-    rows = [Embedding(kind, TINY, s) for kind in ("harmonics", "coordinates") for s in (0, 1)]
-    done = [run(row, tasks, "report", tmp_path, "") for row in rows]
-    collect(done, tmp_path / "out")
-    runs = pd.read_csv(tmp_path / "out" / "runs.csv", keep_default_na=False)
-    sums = pd.read_parquet(tmp_path / "out" / "sums.parquet")
-    assert len(runs) == 4
-    assert len(sums) == sum(map(len, done))
-    got = sums.merge(runs, on="run")
-    where = {"task": "country", "split": "block", "n_labels": 243, "probe": "ridge"}
-    where |= {"grid": "1000 km"}
-    for table_ in done:
-        about = {"embedding": table_["embedding"].iloc[0], "seed": table_["seed"].iloc[0]}
-        assert mean(got, **where, **about) == pytest.approx(mean(table_, **where), abs=1e-6)
-    some = got.query(
-        "task == 'country' and split == 'block' and n_labels == 243 and probe == 'ridge'"
-    )
-    assert Bootstrap(some, 100).names == ["harmonics", "coordinates"]
+def test_a_row_that_is_read_says_the_same(tasks, tmp_path):
+    row = Embedding("harmonics", TINY, 1)
+    first, again = (run(row, tasks, "report", tmp_path, "") for _ in range(2))
+    assert again.attrs == first.attrs
 
 
 def test_the_table_has_every_row_and_seed():
@@ -82,8 +63,25 @@ def test_the_table_has_every_row_and_seed():
     assert {"coordinates", "harmonics", "density", "observations", "GeoCLIP", "untrained"} <= names
     assert {"satellite", "lights", "text", "ensemble"} <= names
     assert {f"{m} satellite+lights+text" for m in ("MELT", "SALT")} <= names
-    assert len(names) == 6 + 3 + 4 + 4 + 1
+    assert {"untrained, no skip", "MELT satellite+lights+text, no skip"} <= names
+    assert len(names) == 7 + 3 + 5 + 4 + 1
     assert len(rows) == len(set(rows)) == 5 * (len(names) + 3)
+
+
+def test_a_recipe_without_a_skip_has_no_row_twice():
+    rows = table(experiments.PAPER, range(2))
+    assert len(rows) == len(set(rows)) == 2 * (18 + 3)
+
+
+def test_the_modality_to_beat_is_named_for_every_task():
+    assert set(experiments.BEST_SINGLE) == {
+        "elevation",
+        "population",
+        "climate",
+        "country",
+        "population (GPWv4)",
+        "biome",
+    }
 
 
 def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, capsys):
@@ -93,8 +91,34 @@ def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, c
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
         experiments.main(["development", *places, *folders])
-        assert len(pd.read_csv(tmp_path / "out" / "development" / "runs.csv")) == 2
+        assert len(read_runs("development", tmp_path / "out")) == 2
     assert len(list((tmp_path / "work").rglob("*.parquet"))) == 2
+
+
+def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch):
+    rows = [Embedding("harmonics", TINY, 0)]
+    monkeypatch.setattr(experiments, "table", lambda recipe, seeds: rows)
+    places = ["--places", "3000", "--jobs", "1", "--folder", str(tmp_path / "out")]
+    experiments.main(["development", *places, "--work", str(tmp_path / "here")])
+    rows.append(Embedding("untrained", TINY, 0))
+    experiments.main(["development", *places, "--work", str(tmp_path / "elsewhere")])
+    assert len(list((tmp_path / "elsewhere").rglob("*.parquet"))) == 1
+    assert list(read_runs("development", tmp_path / "out")["embedding"]) == [
+        "harmonics",
+        "untrained, no skip",
+    ]
+
+
+def test_histories_are_collected_of_every_run(tmp_path, monkeypatch):
+    rows = [Embedding("trained", TINY, seed, "salt", ("satellite", "lights")) for seed in (0, 1)]
+    monkeypatch.setattr(experiments, "dynamics", lambda seeds: rows)
+    folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
+    for _ in range(2):
+        experiments.main(["dynamics", "--jobs", "1", *folders])
+    steps = read_histories("dynamics", tmp_path / "out")
+    assert set(steps["seed"]) == {0, 1}
+    assert steps.groupby("seed")["step"].apply(lambda x: x.is_monotonic_increasing).all()
+    assert np.isfinite(steps[["loss", "logit_scale", "grad_norm"]]).all(axis=None)
 
 
 def test_recipes_are_never_tried_on_the_report_half(capsys):
