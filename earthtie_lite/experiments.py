@@ -69,8 +69,8 @@ SEARCH = tuple(
 def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
     """Declare the embeddings of the book's tables.
 
-    First the rows without training, single modalities and all three, in both settings, seed by
-    seed; then, again seed by seed, pairs of modalities, and encoders without a skip.
+    First the rows without training, single modalities and all three, seed by seed; then the
+    inductive setting; then pairs of modalities, and an encoder without a skip.
     """
     plain = ("coordinates", "harmonics", "density", "observations", "GeoCLIP", "untrained")
     pairs = (("satellite", "lights"), ("satellite", "text"), ("lights", "text"))
@@ -85,13 +85,13 @@ def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[
     first = [Embedding(name, recipe) for name in plain] + [Embedding("untrained", bare)]
     first += [encoder("melt", part) for part in (NAMES, *((name,) for name in NAMES))]
     first += [encoder("salt", NAMES), encoder("melt", NAMES, kind="ensemble")]
-    first += [encoder("melt", part, setting="inductive") for part in (NAMES, ("satellite",))]
-    first += [encoder("salt", NAMES, setting="inductive")]
+    inductive = [encoder("melt", part, setting="inductive") for part in (NAMES, ("satellite",))]
+    inductive += [encoder("salt", NAMES, setting="inductive")]
     then = [encoder("melt", part) for part in pairs] + [encoder("melt", NAMES, recipe=bare)]
     then += [encoder("salt", part) for part in pairs]
     rows = [
         dataclasses.replace(row, seed=seed)
-        for part in (first, then)
+        for part in (first, inductive, then)
         for seed in seeds
         for row in part
     ]
