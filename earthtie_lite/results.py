@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .evaluate import MAIN
-from .inference import Bootstrap, labels_needed
+from .inference import Bootstrap, compare, labels_needed
 from .protocol import FIRST
 from .storage import write_atomic
 
@@ -155,7 +155,7 @@ def pick(sums: "pd.DataFrame", **where: Any) -> "pd.DataFrame":
 def intervals(sums: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     """Return the mean score and its 95 % interval of each embedding in each group.
 
-    Embeddings of a group must have the same seeds and cells.
+    The same cells are drawn for all; see :class:`~earthtie_lite.inference.Bootstrap`.
 
     Returns
     -------
@@ -165,14 +165,31 @@ def intervals(sums: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
-    for key, group in sums.groupby(by, sort=False):
-        boot = Bootstrap(group)
-        where = dict(zip(by, key))
-        rows += [
-            {**where, "embedding": name, **dict(zip(("mean", "low", "high"), boot.interval(name)))}
-            for name in boot.names
-        ]
+    for key, group in sums.groupby([*by, "embedding"], sort=False):
+        mean, low, high = Bootstrap(group).interval(str(key[-1]))
+        rows.append({**dict(zip([*by, "embedding"], key)), "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def paired(sums: "pd.DataFrame", a: str, others: Iterable[str], by: list[str]) -> "pd.DataFrame":
+    """Compare an embedding with others, over the seeds that all of them have.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``by``, name (of the other), difference (a minus the other), low, high, p.
+    """
+    names = list(others)
+    table = compare(same_seeds(sums, [a, *names]), [(a, name) for name in names], by)
+    return table.drop(columns="a").rename(columns={"b": "name"})
+
+
+def as_text(table: "pd.DataFrame") -> "pd.Series":
+    """Write means or differences with their intervals: "0.412 [0.380, 0.447]"."""
+    what, form = ("difference", "+.3f") if "difference" in table else ("mean", ".3f")
+    return table.apply(
+        lambda row: f"{row[what]:{form}} [{row['low']:{form}}, {row['high']:{form}}]", axis=1
+    )
 
 
 def in_labels(sums: "pd.DataFrame", a: str, b: str, n_labels: int = MAIN) -> float:

@@ -1,0 +1,305 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Training dynamics: does SALT spike?
+#
+# The paper shows SALT's training loss with spikes at the epochs where the modality switches, and calls MELT the stable method. Here we
+# look at the loss, the gradient and the temperature of both, over seeds and learning rates, and ask what a spike is before we count them.
+#
+# :::{admonition} About this notebook
+# :class: tip
+# - **You will be able to** read a loss whose question changes, tell forgetting from a change of task by a control, and say under which
+#   setting SALT spikes.
+# - **Prerequisites** [MELT](04_melt.ipynb) and [SALT](05_salt.ipynb), whose definition of a spike is used again.
+# - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md), [place names](../data/cards/places.md), and the
+#   histories of training in `data/results`.
+# - **Time** about 3 minutes on two cores: two trainings are live, the histories over seeds are read.
+# :::
+
+# %% tags=["parameters"]
+profile = "sample"
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+from scipy import stats
+
+import earthtie_lite as et
+from earthtie_lite import results
+
+size = et.profile(profile)
+sample = et.load_sample(n=size.n, seed=0)
+
+# %% [markdown]
+# ## Figure 3, live
+#
+# Both methods, the same encoder, the same number of pairs up to whole batches: an epoch of MELT passes over all three modalities, one of
+# SALT over one.
+
+# %%
+melt = et.TrainConfig(
+    method="melt",
+    epochs=size.passes,
+    batch_size=size.batch_size,
+    learning_rate=size.learning_rate,
+    seed=0,
+)
+salt = melt.replace(method="salt", epochs=len(sample) * size.passes)
+runs = {"SALT": et.fit(sample, salt), "MELT": et.fit(sample, melt)}
+
+# %% mystnb={"figure": {"name": "fig-07-losses", "caption": "SALT's raw training loss is a saw, MELT's is smooth; on held-out blocks the two end close to each other. Above: training loss of each step, for SALT coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, batch 2,048, constant learning rate of 0.001, one seed, so no interval."}, "image": {"alt": "Two columns. Left, SALT: three interleaved bands of training loss above, three jagged held-out curves below. Right, MELT: one smooth falling curve above, three smooth held-out curves below."}}
+figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, sharey="row", layout="constrained")
+for column, (method, run) in zip(axes.T, runs.items()):
+    et.maps.draw_curves(column, run.history)
+    column[0].set_title(method, fontsize=10)
+for ax in axes[:, 1]:
+    ax.set_ylabel("")
+plt.close(figure)
+figure
+
+# %% [markdown]
+# Three things can make the upper curve of {numref}`fig-07-losses` jump at a switch:
+#
+# 1. **The question changes.** Lights are harder to place than daylight images, so the loss must change, even of a perfect learner.
+# 2. **Something was forgotten** while other modalities were trained. Only this is what "a spike" should mean.
+# 3. **An epoch begins.** Pairs are drawn anew and every pair was seen an epoch ago: a step that any method has at the edge of an epoch.
+#
+# Comparing a modality with *itself* (its first two steps after a return minus its last two before it left) removes the first. A *control* that trains one
+# modality alone, for the same number of pairs, has the third and not the second.
+
+
+# %%
+def returns(steps, k=2):
+    """Return, a row a return of a modality: first k steps minus last k steps of its epoch before."""
+    epochs = steps.groupby(["run", "modality", "epoch"])["loss"]
+    ends = pd.DataFrame({"first": epochs.apply(lambda x: x.head(k).mean())})
+    ends["last"] = epochs.apply(lambda x: x.tail(k).mean())
+    ends["jump"] = ends["first"] - ends.groupby(["run", "modality"])["last"].shift()
+    return ends.dropna().reset_index()[["run", "modality", "epoch", "jump"]]
+
+
+# %% [markdown]
+# ## Over seeds, at the scale of the report
+#
+# `make results STAGE=dynamics` keeps the history of every step. First the recipe of the tables in [Probing](06_probing.ipynb): 100,000 pairs a
+# modality, 97 steps between two switches, a learning rate that falls along a cosine.
+
+# %%
+steps = results.read_histories("dynamics")
+display(Markdown(f"Made by {results.provenance('dynamics')}."))
+settings = results.read_runs("dynamics").set_index("run")[["recipe", "method", "modalities"]]
+steps = steps.join(settings[["recipe", "modalities"]], on="run")
+steps["kind"] = np.where(
+    steps["method"] == "salt",
+    "SALT",
+    np.where(steps["modalities"] == "satellite", "control", "MELT"),
+)
+steps.groupby(["recipe", "kind"]).agg(seeds=("seed", "nunique"), pairs=("pairs", "max"))
+
+# %% mystnb={"figure": {"name": "fig-07-traces", "caption": "Under SALT the loss, the gradient and even the scale move in a saw; under MELT all three are smooth. Training loss, norm of the encoder's gradient and logarithm of the scale (inverse temperature) along training; lines are means over seeds, bands reach from the lowest to the highest seed. Recipe of the report: cosine schedule from 0.001, batch 1,024."}, "image": {"alt": "Three rows and two columns. SALT's loss and gradient alternate between three coloured levels with short teeth at each change; MELT's curves are smooth. SALT's scale climbs with satellite and rests or falls with the others; MELT's dips, then climbs smoothly."}}
+traced = steps[(steps["recipe"] == "chosen") & (steps["kind"] != "control")]
+shown = {
+    "loss": "training loss (nats)",
+    "grad_norm": "gradient norm",
+    "logit_scale": "log of the scale",
+}
+figure = et.maps.traces(traced.sort_values("kind", ascending=False), shown)
+plt.close(figure)
+figure
+
+# %% [markdown]
+# In {numref}`fig-07-traces` blue is satellite, orange lights, green names, black all of them.
+#
+# ## How large is a spike?
+#
+# For each run, the median jump over all returns of a modality; then the mean over seeds, with a 95 % $t$ interval.
+
+
+# %%
+def over_seeds(values):
+    """Return mean and 95 % t interval over seeds."""
+    half = values.sem() * stats.t.ppf(0.975, len(values) - 1)
+    return pd.Series(
+        {"jump": values.mean(), "low": values.mean() - half, "high": values.mean() + half}
+    )
+
+
+about = steps.drop_duplicates("run").set_index("run")[["recipe", "kind", "learning_rate", "seed"]]
+jumps = returns(steps[steps["kind"] != "MELT"]).join(about, on="run")
+median = jumps.groupby(["recipe", "learning_rate", "kind", "modality", "seed"])["jump"].median()
+spikes = median.groupby(["recipe", "learning_rate", "kind", "modality"]).apply(over_seeds).unstack()
+spikes.style.format("{:+.3f}")
+
+# %% [markdown]
+# The control tells what no switch costs. So the spike itself is SALT's satellite minus the control's, seed by seed. Beside it stands the last
+# loss of satellite under SALT: where nothing was learned, nothing can be forgotten.
+
+# %%
+pair = median.xs("satellite", level="modality").unstack("kind")
+last = steps[(steps["kind"] == "SALT") & (steps["modality"] == "satellite")].groupby("run").last()
+spike = (
+    (pair["SALT"] - pair["control"])
+    .groupby(["recipe", "learning_rate"])
+    .apply(over_seeds)
+    .unstack()
+)
+spike = spike.sort_index(level="learning_rate")
+spike["last loss"] = last.groupby(["recipe", "learning_rate"])["loss"].mean()
+order = [recipe for recipe, _ in spike.index if recipe != "chosen"] + ["chosen"]
+titles = {name: name.removeprefix("constant rate ").replace(", ", ",\n") for name in order}
+titles["chosen"] = "cosine from 0.001,\nlong epochs"
+spike.style.format("{:+.3f}").format("{:.2f}", subset="last loss")
+
+# %% mystnb={"figure": {"name": "fig-07-spikes", "caption": "Whether SALT forgets between two visits depends on the learning rate. Jump of a modality's loss when it returns, median over returns, one point a seed; grey: satellite alone, which never switches. Constant learning rates with 20,000 pairs between switches; 'long epochs' has 100,000, and so has 'cosine', the recipe of the report."}, "image": {"alt": "Six groups of points along a horizontal axis of learning rates from 0.0001 to 0.01, the lowest also with long epochs, and the cosine recipe; coloured points for lights, satellite and names beside grey control points, around a line at zero."}}
+figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
+shift = {"lights": -0.3, "satellite": -0.1, "text": 0.1, "no switch": 0.3}
+dots = {"ms": 5, "alpha": 0.7, "mec": "none"}
+for (recipe, _, kind, modality), values in median.groupby(level=[0, 1, 2, 3]):
+    name = modality if kind == "SALT" else "no switch"
+    x = np.full(len(values), order.index(recipe) + shift[name])
+    colour, label = et.maps.COLOURS.get(name, "#888888"), name if recipe == "chosen" else None
+    ax.plot(x, values, "o", color=colour, label=label, **dots)
+ax.axhline(0, color="black", lw=0.8)
+ax.set_xticks(range(len(order)), [titles[name] for name in order], fontsize=8)
+ax.set(xlabel="learning rate", ylabel="jump at a return (nats)")
+ax.legend(frameon=False, fontsize=8, ncols=2)
+plt.close(figure)
+figure
+
+# %% tags=["hide-input"]
+verdicts = []
+for (recipe, _), row in spike.iterrows():
+    name = "the report's recipe" if recipe == "chosen" else f"a {recipe}"
+    word = {True: "spikes", False: "shows no spike"}[bool(row["low"] > 0)]
+    size_of = f"{row['jump']:+.2f} nats [{row['low']:+.2f}, {row['high']:+.2f}]"
+    verdicts.append(
+        f"- under {name} SALT **{word}**: satellite returns {size_of} above the control"
+    )
+display(Markdown("**Reading.**\n\n" + "\n".join(verdicts)))
+
+# %% [markdown]
+# ## The gradient at a switch
+#
+# If a switch shocks the encoder, the gradient of the first step after it should stand out. The ratio of the first two steps of an
+# epoch to the median step of the same epoch needs no units:
+
+# %%
+norms = steps[steps["epoch"] > 2].groupby(["run", "modality", "epoch"])["grad_norm"]
+shock = (
+    norms.apply(lambda g: g.head(2).mean() / g.median()).groupby("run").median().to_frame("shock")
+)
+shock = shock.join(about).groupby(["recipe", "kind"])["shock"].agg(["mean", "min", "max", "count"])
+shock.style.format("{:.2f}").format("{:.0f}", subset="count")
+
+# %% [markdown]
+# A ratio of 1 means that the edge of an epoch is a step like any other.
+#
+# ## Does it matter in the end?
+#
+# A loss is a means. At equal pairs seen, what do the encoders of both methods know? Paired differences on the report half, 729 labels, in blocks.
+
+# %%
+names = [f"{method} satellite+lights+text" for method in ("SALT", "MELT")]
+tasks = ["country", "population (GPWv4)", "elevation", "biome"]
+report = results.pick(results.read_sums("report"), task=tasks, embedding=names)
+after = results.paired(report, names[0], names[1:], ["task"]).set_index("task")
+after = after.loc[tasks, ["difference", "low", "high"]]
+after.style.format("{:+.3f}")
+
+# %% tags=["hide-input"]
+better, worse = after.index[after["low"] > 0], after.index[after["high"] < 0]
+display(
+    Markdown(
+        f"**Reading.** SALT is above MELT on {', '.join(better) or 'no task'}, below it on "
+        f"{', '.join(worse) or 'no task'}; the other intervals hold zero. Exploratory, {report['seed'].nunique()} seeds."
+    )
+)
+
+# %% [markdown]
+# ## Limits
+#
+# - Two batch sizes and one optimiser (AdamW). Its moments live on across a switch, which may cause or soften a spike.
+# - The control covers satellite only. Lights and names have no control of their own here.
+# - The learning rates were varied in short runs; a long run at a high rate may behave otherwise.
+# - The paper's setting (batch 2,048, rate 0.0001, 50 epochs) is in range of the rates, not of the length.
+#
+# ## Summary
+#
+# - The raw loss of SALT jumps because its question changes. That is no instability.
+# - A spike is a modality's loss against its own last value, beyond what a control without switches shows.
+# - Whether SALT spikes is a matter of the setting, first of all of the learning rate.
+# - Compare methods at equal pairs seen, and by what their encoders know.
+#
+# ## Exercises
+#
+# **Exercise 1 (check).** Where does a batch's loss start, before anything is learned? Compute it for the batch size of the live runs, compare with the first
+# step of both.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+chance = np.log(size.batch_size)
+first = {method: run.history["loss"].iloc[0] for method, run in runs.items()}
+assert all(abs(loss - chance) < 1.0 for loss in first.values())  # the scale starts at 1 / 0.07
+{"log B": round(chance, 2), **{m: round(v, 2) for m, v in first.items()}}
+
+# %% [markdown]
+# **Exercise 2 (modify).** Use one step, then five, on each side of a switch. Does the verdict on the report's recipe change?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+chosen = steps[(steps["recipe"] == "chosen") & (steps["kind"] != "MELT")]
+wider = {}
+for k in (1, 2, 5):
+    found = (
+        returns(chosen, k).join(about[["kind", "seed"]], on="run").query("modality == 'satellite'")
+    )
+    by_seed = found.groupby(["kind", "seed"])["jump"].median().unstack("kind")
+    wider[f"{k} steps"] = over_seeds(by_seed["SALT"] - by_seed["control"])
+wider = pd.DataFrame(wider)
+assert np.isfinite(wider).all(axis=None)
+wider.round(3)
+
+# %% [markdown]
+# **Exercise 3 (open).** A forgotten modality could be protected: repeat a few of its pairs in every batch. How large must that share be before SALT has
+# become MELT?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+shares = et.train.shares(dict.fromkeys(sample, np.arange(10)), melt, epoch=0)
+assert sum(shares.values()) == size.batch_size  # a third each: that is MELT
+shares  # anything between one and a third is a method nobody has named yet
+
+# %% [markdown]
+# ## Check
+
+# %% tags=["check"]
+level = runs["SALT"].history.groupby("modality")["loss"].last()
+assert level["lights"] > level["satellite"], (
+    "modalities differ in difficulty: the raw loss must jump"
+)
+assert (
+    abs(runs["MELT"].history["pairs"].iloc[-1] / runs["SALT"].history["pairs"].iloc[-1] - 1) < 0.15
+)
+assert set(steps["kind"]) == {"SALT", "MELT", "control"}
+assert np.isfinite(steps[["loss", "grad_norm", "logit_scale"]]).all(axis=None)
+assert (steps["logit_scale"] <= np.log(100) + 1e-6).all(), "the scale is clamped"
+assert spike["jump"].idxmax() != spike["jump"].idxmin()
+assert np.isfinite(shock["mean"]).all()
+
+# %% [markdown]
+# ## Further reading
+#
+# - [Hecht et al. (2026)](https://arxiv.org/abs/2606.20167): SALT's loss and its spikes are their figure 3.
+# - [Kirkpatrick et al. (2017)](https://doi.org/10.1073/pnas.1611835114): forgetting of earlier tasks in sequential training, and a remedy.
+#
+# Next: [Prediction maps](08_prediction_maps.ipynb): where is the embedding wrong?
