@@ -348,10 +348,9 @@ parts = pd.concat(
     inference.scores(cells, ["task", "embedding", by]).rename(columns={by: "part"})
     for by in ("continent", "names")
 )
+order = [*sorted(set(cells["continent"])), *sparse.cat.categories]
 served = parts.pivot(index="part", columns=["task", "embedding"], values="score")
-served.reindex([*sorted(set(cells["continent"])), *sparse.cat.categories])[main].style.format(
-    precision=2
-)
+served.loc[order, main].style.format(precision=2)
 
 # %% [markdown]
 # $R^2$ compares with the part's own mean, so a flat continent is hard by definition. The last three rows divide the cells by how near
