@@ -205,8 +205,8 @@ def trained(row: Embedding, folder: str | Path) -> Run:
 def ensemble(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
     """Join the single-modality encoders of a row and reduce them to the width of one of them.
 
-    Each part is scaled to unit variance; the principal components are those of places over land
-    that have no label.
+    Of each the trained part is scaled to unit variance; the principal components are those of
+    places over land that have no label. The skip, alike in all, is kept once.
     """
     from sklearn.decomposition import PCA
 
@@ -215,13 +215,16 @@ def ensemble(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
     if row.setting == "inductive":
         land = land[~in_report_half(land)]
-    some = [run.model.embed(land) for run in runs]
+    width = runs[0].model.encoder.tied_dim
+    some = [run.model.embed(land)[:, :width] for run in runs]
     scales = [part.std() for part in some]
-    pca = PCA(row.recipe.out_dim, svd_solver="covariance_eigh")
+    pca = PCA(width, svd_solver="covariance_eigh")
     pca.fit(np.concatenate([part / scale for part, scale in zip(some, scales)], axis=1))
-    parts = [run.model.embed(lonlat) / scale for run, scale in zip(runs, scales)]
+    z = [run.model.embed(lonlat) for run in runs]
+    parts = [whole[:, :width] / scale for whole, scale in zip(z, scales)]
     seconds = sum(float(run.history["seconds"].iloc[-1]) for run in runs)
-    return pca.transform(np.concatenate(parts, axis=1)), seconds
+    reduced = pca.transform(np.concatenate(parts, axis=1))
+    return np.concatenate([reduced, z[0][:, width:]], axis=1), seconds
 
 
 def density(lonlat: Array) -> Array:

@@ -23,7 +23,7 @@ ORDER += [
     "estimators",
     "probes",
 ]
-ORDER += ["protocol", "inference", "evaluate", "rows", "experiments", "maps"]
+ORDER += ["protocol", "inference", "evaluate", "results", "rows", "experiments", "maps"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 
