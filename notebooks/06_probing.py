@@ -40,7 +40,7 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import evaluate, experiments, inference, protocol, results, rows
+from earthtie_lite import charts, evaluate, experiments, inference, protocol, results, rows
 from earthtie_lite.evaluate import Evaluation
 
 size = et.profile(profile)
@@ -223,7 +223,7 @@ curves = results.intervals(results.pick(report, task=main, n_labels=None), ["tas
 curves["task"] = pd.Categorical(curves["task"], main)
 names = [melt3, salt3, "satellite", "ensemble", "GeoCLIP", "untrained", "harmonics"]
 labels = ["MELT, all three", "SALT, all three", *names[2:]]
-figure = et.maps.label_curves(curves.sort_values("task"), dict(zip(names, labels)))
+figure = charts.label_curves(curves.sort_values("task"), dict(zip(names, labels)))
 plt.close(figure)
 figure
 
@@ -256,7 +256,7 @@ against = results.paired(results.pick(report, task=main), melt3, rivals, ["task"
 against = pd.concat([against, primary.assign(name="best single")])
 against = against.replace({"name": {salt3: "SALT, all three"}})
 against = against.set_index("task").loc[main].reset_index()
-figure = et.maps.differences(against, "MELT with all three, minus the row")
+figure = charts.differences(against, "MELT with all three, minus the row")
 plt.close(figure)
 figure
 

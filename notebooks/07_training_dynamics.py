@@ -38,7 +38,7 @@ from IPython.display import Markdown, display
 from scipy import stats
 
 import earthtie_lite as et
-from earthtie_lite import results
+from earthtie_lite import charts, results
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -116,7 +116,7 @@ shown = {
     "grad_norm": "gradient norm",
     "logit_scale": "log of the scale",
 }
-figure = et.maps.traces(traced.sort_values("kind", ascending=False), shown)
+figure = charts.traces(traced.sort_values("kind", ascending=False), shown)
 plt.close(figure)
 figure
 

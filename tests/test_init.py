@@ -23,7 +23,7 @@ ORDER += [
     "estimators",
     "probes",
 ]
-ORDER += ["protocol", "inference", "evaluate", "results", "rows", "experiments", "maps"]
+ORDER += ["protocol", "inference", "evaluate", "results", "rows", "experiments", "maps", "charts"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 
