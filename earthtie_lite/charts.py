@@ -82,7 +82,7 @@ def label_curves(table: "pd.DataFrame", highlight: Mapping[str, str]) -> Figure:
         ax.set(title=task, xscale="log", ylim=(max(-0.1, curves["mean"].min() - 0.03), None))
         ax.grid(alpha=0.3)
     counts = sorted(table["n_labels"].unique())
-    for ax in axes[-1]:
+    for ax in figure.axes[-2:]:
         ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=7)
         ax.minorticks_off()
         ax.set_xlabel("labels")

@@ -242,8 +242,8 @@ def test_probe_bars_have_a_panel_a_task_and_a_row_an_embedding(summary):
     assert [ax.get_xlabel() for ax in figure.axes] == ["R2", "accuracy"]
     labels = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert labels == ["harmonics", "untrained", "MELT"]
-    legend = [t.get_text() for t in figure.axes[-1].get_legend().get_texts()]
-    assert legend == ["random", "block"]
+    legend = [t.get_text() for t in figure.legends[0].texts]
+    assert legend == ["random split", "block split"]
 
 
 def test_probe_bars_of_scores_without_an_interval_are_drawn(summary):
