@@ -163,7 +163,7 @@ titles = {name: name.removeprefix("constant rate ").replace(", ", ",\n") for nam
 titles["chosen"] = "cosine from 0.001,\nlong epochs"
 spike.style.format("{:+.3f}").format("{:.2f}", subset="last loss")
 
-# %% mystnb={"figure": {"name": "fig-07-spikes", "caption": "Whether SALT forgets between two visits depends on the learning rate. Jump of a modality's loss when it returns, median over returns, one point a seed; grey: satellite alone, which never switches. Constant learning rates with 20,000 pairs between switches; 'long epochs' has 100,000, and so has 'cosine', the recipe of the report."}, "image": {"alt": "Six groups of points along a horizontal axis of learning rates from 0.0001 to 0.01, the lowest also with long epochs, and the cosine recipe; coloured points for lights, satellite and names beside grey control points, around a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-07-spikes", "caption": "How much SALT forgets between two visits depends on the learning rate and on how long the modality was away. Jump of a modality's loss when it returns, median over returns, one point a seed; grey: satellite alone, which never switches. Constant learning rates with 20,000 pairs between switches; 'long epochs' has 100,000, and so has 'cosine', the recipe of the report."}, "image": {"alt": "Six groups of points along a horizontal axis of learning rates from 0.0001 to 0.01, the lowest also with long epochs, and the cosine recipe; coloured points for lights, satellite and names beside grey control points, around a line at zero."}}
 figure, ax = plt.subplots(figsize=(8, 3.4), layout="constrained")
 shift = {"lights": -0.3, "satellite": -0.1, "text": 0.1, "no switch": 0.3}
 dots = {"ms": 5, "alpha": 0.7, "mec": "none"}
@@ -240,7 +240,7 @@ display(
 #
 # - The raw loss of SALT jumps because its question changes. That is no instability.
 # - A spike is a modality's loss against its own last value, beyond what a control without switches shows.
-# - Whether SALT spikes is a matter of the setting, first of all of the learning rate.
+# - SALT spikes in every setting tried here; how much is a matter of the learning rate and of the time between two visits.
 # - Compare methods at equal pairs seen, and by what their encoders know.
 #
 # ## Exercises
