@@ -145,7 +145,7 @@ spikes.style.format("{:+.3f}")
 
 # %% [markdown]
 # The control tells what no switch costs. So the spike itself is SALT's satellite minus the control's, seed by seed. Beside it stands the last
-# loss of satellite under SALT: where nothing was learned, nothing can be forgotten.
+# loss of satellite under SALT: where nothing was learned, nothing can be forgotten. {numref}`fig-07-spikes` has every run.
 
 # %%
 pair = median.xs("satellite", level="modality").unstack("kind")
