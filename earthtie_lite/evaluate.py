@@ -50,8 +50,11 @@ class Evaluation:
         ):
             if value not in options:
                 raise ValueError(f"unknown {name} {value!r}: expected one of {options}")
-        if not self.budgets or min(self.budgets) < 1:
-            raise ValueError(f"budgets must be numbers of labels, got {self.budgets}")
+        if not isinstance(self.grid, Grid):
+            raise ValueError(f"grid must be a Grid, got {self.grid!r}")
+        counts = self.budgets if isinstance(self.budgets, tuple) else ()
+        if not counts or not all(isinstance(n, int) and n > 0 for n in counts):
+            raise ValueError(f"budgets must be a tuple of numbers of labels, got {self.budgets!r}")
 
 
 STANDARD = (Evaluation("block", BUDGETS), Evaluation("random"))

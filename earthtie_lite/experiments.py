@@ -5,6 +5,7 @@
 
 import argparse
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -172,8 +173,9 @@ def provenance() -> dict[str, str]:
 
 
 def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
-    """Return the hash of the settings of a row and of the labels that it is scored by."""
-    data = json.dumps([SCHEMA, stage, asdict(row)], sort_keys=True).encode()
+    """Return the hash of the settings of a row and of what it is scored by, labels included."""
+    how = [asdict(how) for how in evaluations(row, stage)] if tasks else []
+    data = json.dumps([SCHEMA, stage, asdict(row), how], sort_keys=True).encode()
     for name, task in (tasks or {}).items():
         data += name.encode() + task.lonlat.tobytes() + task.target.tobytes()
     return sha256(data)[:16]
@@ -255,26 +257,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.recipe == "search" and asked.stage != "development":
         parser.error("recipes are tried on the development half alone")
-    folder = Path(asked.folder) / asked.stage
-    known: set[str] = set()
+    stage, folder = asked.stage, Path(asked.folder) / asked.stage
+    tasks: dict[str, Task] = {}
+    if stage == "dynamics":
+        rows, name = dynamics(range(asked.seeds)), "histories"
+        make = functools.partial(trace, stage=stage, folder=asked.work)
+    else:
+        paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
+        tasks = labelled(asked.places, paper)
+        remember_places(tasks, asked.places, folder)
+        recipe = {"chosen": CHOSEN, "paper": PAPER}.get(asked.recipe)
+        rows = search() if recipe is None else table(recipe, range(asked.seeds))
+        settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
+        make, name = functools.partial(run, **settings), "sums"
     if (folder / "runs.csv").is_file():
-        known = set(read_runs(asked.stage, asked.folder)["key"])
-    parallel = joblib.Parallel(n_jobs=asked.jobs, verbose=10)
-    if asked.stage == "dynamics":
-        rows = [row for row in dynamics(range(asked.seeds)) if key(row, "dynamics") not in known]
-        done = parallel(joblib.delayed(trace)(row, "dynamics", asked.work) for row in rows)
-        collect(done, folder, "histories")
-        return
-    paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
-    tasks = labelled(asked.places, paper)
-    remember_places(tasks, asked.places, folder)
-    recipe = {"chosen": CHOSEN, "paper": PAPER}.get(asked.recipe)
-    rows = search() if recipe is None else table(recipe, range(asked.seeds))
-    rows = [row for row in rows if key(row, asked.stage, tasks) not in known]
-    done = parallel(
-        joblib.delayed(run)(row, tasks, asked.stage, asked.work, asked.geoclip) for row in rows
-    )
-    collect(done, folder, "sums")
+        known = set(read_runs(stage, asked.folder)["key"])
+        rows = [row for row in rows if key(row, stage, tasks) not in known]
+    if rows:
+        parallel = joblib.Parallel(n_jobs=asked.jobs, verbose=10)
+        collect(parallel(joblib.delayed(make)(row) for row in rows), folder, name)
 
 
 if __name__ == "__main__":

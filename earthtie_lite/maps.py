@@ -220,9 +220,9 @@ def probe_bars(summary: "pd.DataFrame") -> Figure:
             if rows.empty:
                 continue
             y = np.array([names.index(name) for name in rows["embedding"]]) + shift
-            half = (rows["mean"] - rows["low"]).to_numpy()
+            sides = np.stack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
             ax.errorbar(
-                rows["mean"], y, xerr=half, fmt=marker, color=colour, ms=5, lw=1.2, label=split
+                rows["mean"], y, xerr=sides, fmt=marker, color=colour, ms=5, lw=1.2, label=split
             )
         ax.set_title(task, fontsize=10)
         ax.set_xlabel(summary.loc[summary["task"] == task, "metric"].iloc[0])

@@ -46,7 +46,22 @@ def read_runs(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     runs = pd.read_csv(path, keep_default_na=False)
     if set(runs["schema"]) != {SCHEMA}:
         raise ValueError(f"{path} has schema {set(runs['schema'])}, this version reads {SCHEMA}")
+    runs.insert(0, "run", range(len(runs)))
     return runs
+
+
+def _numbers(stage: str, name: str, root: str | Path | None, about: list[str]) -> "pd.DataFrame":
+    """Return the numbers of a stage with some columns of their runs."""
+    import pandas as pd
+
+    path = Path(root or folder()) / stage / f"{name}.parquet"
+    runs = read_runs(stage, root)
+    if not path.is_file():
+        raise ValueError(f"stage {stage!r} has no {name}: there is no {path}")
+    numbers = pd.read_parquet(path)
+    for column in numbers.select_dtypes("category"):
+        numbers[column] = numbers[column].astype(object)
+    return numbers.merge(runs[["run", "key", *about]], on="key", validate="many_to_one")
 
 
 def read_sums(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
@@ -59,28 +74,20 @@ def read_sums(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
         :func:`~earthtie_lite.inference.cell_sums`; of the run: embedding, method, modalities,
         setting, recipe, seed.
     """
-    import pandas as pd
-
-    runs = read_runs(stage, root)
-    about = ["run", "embedding", "method", "modalities", "setting", "recipe", "seed"]
-    sums = pd.read_parquet(Path(root or folder()) / stage / "sums.parquet")
-    for name in sums.select_dtypes("category"):
-        sums[name] = sums[name].astype(object)
-    return sums.merge(runs[about], on="run", validate="many_to_one")
+    about = ["embedding", "method", "modalities", "setting", "recipe", "seed"]
+    return _numbers(stage, "sums", root, about)
 
 
 def read_histories(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     """Return the histories of training (one row a step) of a stage, with the columns of the run."""
-    import pandas as pd
-
-    runs = read_runs(stage, root)
-    about = ["run", "embedding", "method", "seed", "learning_rate"]
-    steps = pd.read_parquet(Path(root or folder()) / stage / "histories.parquet")
-    return steps.merge(runs[about], on="run", validate="many_to_one")
+    return _numbers(stage, "histories", root, ["embedding", "method", "seed", "learning_rate"])
 
 
 def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None:
     """Add finished rows to the two tables of a stage: ``runs.csv`` and ``<name>.parquet``.
+
+    The key of a run ties both. The list of runs is written last, so a kill between the two leaves
+    numbers that no run claims, and no run without numbers.
 
     Parameters
     ----------
@@ -94,18 +101,16 @@ def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None
 
     root = Path(root)
     runs = pd.DataFrame([frame.attrs for frame in done])
-    numbers = pd.concat([frame.assign(key=frame.attrs["key"]) for frame in done] or [runs])
+    numbers = pd.concat([frame.assign(key=frame.attrs["key"]) for frame in done])
     if (root / "runs.csv").is_file():
         old = pd.read_csv(root / "runs.csv", keep_default_na=False)
-        kept = old[~old["key"].isin(runs.get("key", []))]
-        held = pd.read_parquet(root / f"{name}.parquet").merge(kept[["run", "key"]], on="run")
-        runs = pd.concat([kept.drop(columns="run"), runs], ignore_index=True)
-        numbers = pd.concat([held.drop(columns="run"), numbers], ignore_index=True)
-    runs.insert(0, "run", range(len(runs)))
-    numbers.insert(0, "run", numbers.pop("key").map(runs.set_index("key")["run"]))
+        kept = old[~old["key"].isin(runs["key"])]
+        held = pd.read_parquet(root / f"{name}.parquet")
+        runs = pd.concat([kept, runs], ignore_index=True)
+        numbers = pd.concat([held[held["key"].isin(kept["key"])], numbers], ignore_index=True)
     small = dict.fromkeys(numbers.select_dtypes("float"), "float32")
     small |= dict.fromkeys(numbers.select_dtypes(["object", "category", "string"]), "category")
-    write_parquet(root / f"{name}.parquet", numbers.astype(small | {"run": "int32"}))
+    write_parquet(root / f"{name}.parquet", numbers.astype(small))
     write_atomic(root / "runs.csv", runs.to_csv(index=False).encode())
 
 
@@ -124,8 +129,7 @@ def provenance(stage: str, root: str | Path | None = None) -> str:
         f"{name} {' and '.join(sorted(set(runs[name].astype(str))))}"
         for name in ("torch", "numpy", "scikit-learn")
     )
-    trained = runs.drop_duplicates(["settings", "method", "modalities", "setting", "seed"])
-    hours = trained.loc[trained["embedding"] != "ensemble", "seconds"].astype(float).sum() / 3600
+    hours = runs.loc[runs["embedding"] != "ensemble", "seconds"].sum() / 3600
     return (
         f"{len(runs)} runs of `make results STAGE={stage}`, {what['date']}, {what['hardware']}, "
         f"{versions}; {hours:.1f} hours of training on one thread each"
@@ -143,6 +147,9 @@ def pick(sums: "pd.DataFrame", **where: Any) -> "pd.DataFrame":
         Column and value, or a list of values. Unless given: in blocks, by ridge, on the first
         grid, transductive, 729 labels; ``n_labels=None`` for every budget.
     """
+    unknown = sorted(set(where) - set(sums))
+    if unknown:
+        raise ValueError(f"unknown columns {unknown}: there are {list(sums)}")
     for column, value in {**USUAL, "n_labels": MAIN, **where}.items():
         if value is not None:
             kept = sums[column].isin(value if isinstance(value, list) else [value])
@@ -202,6 +209,8 @@ def in_labels(sums: "pd.DataFrame", a: str, b: str, n_labels: int = MAIN) -> flo
     """
     curve = intervals(sums[sums["embedding"].isin([a, b])], ["n_labels"])
     curve = curve.pivot(index="n_labels", columns="embedding", values="mean").sort_index()
+    if n_labels not in curve.index:
+        raise ValueError(f"no scores at {n_labels} labels: there are {list(curve.index)}")
     target = curve[a].to_numpy()[curve.index == n_labels].item()
     return labels_needed(curve.index.to_numpy(), curve[b].to_numpy(), target) / n_labels
 

@@ -138,6 +138,9 @@ def test_tasks_of_different_places_are_refused(tasks, lonlat):
         ({"probe": "forest"}, "unknown probe 'forest'"),
         ({"budgets": ()}, "numbers of labels"),
         ({"budgets": (0,)}, "numbers of labels"),
+        ({"budgets": 729}, "numbers of labels"),
+        ({"budgets": (2.5,)}, "numbers of labels"),
+        ({"grid": "1000 km"}, "grid must be a Grid"),
     ],
 )
 def test_wrong_evaluations_are_refused(settings, message):

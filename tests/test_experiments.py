@@ -31,7 +31,7 @@ def test_a_finished_row_is_read_and_a_killed_one_repeated(tasks, tmp_path, monke
     pd.testing.assert_frame_equal(run(row, tasks, "report", tmp_path, ""), first)
 
 
-def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks):
+def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks, monkeypatch):
     row = Embedding("untrained", TINY, 1)
     fewer = {"country": tasks["country"]}
     keys = {
@@ -41,6 +41,8 @@ def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks):
         experiments.key(Embedding("untrained", TINY, 2), "report", tasks),
     }
     assert len(keys) == 4
+    monkeypatch.setattr(experiments, "evaluations", lambda row, stage: [Evaluation()])
+    assert experiments.key(row, "report", tasks) not in keys
 
 
 def test_rows_say_how_they_were_made(tasks, tmp_path):

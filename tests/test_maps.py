@@ -246,6 +246,13 @@ def test_probe_bars_have_a_panel_a_task_and_a_row_an_embedding(summary):
     assert legend == ["random split", "block split"]
 
 
+def test_probe_bars_draw_both_ends_of_an_interval(summary):
+    figure = maps.probe_bars(summary.assign(mean=0.5, low=0.1, high=0.6))
+    (lines,) = figure.axes[0].containers[0].lines[2]
+    drawn = [segment[:, 0] for segment in lines.get_segments()]
+    np.testing.assert_allclose(drawn, [[0.1, 0.6]] * 3)
+
+
 def test_probe_bars_of_scores_without_an_interval_are_drawn(summary):
     figure = maps.probe_bars(summary.assign(low=np.nan, high=np.nan))
     figure.canvas.draw()

@@ -108,7 +108,7 @@ def encoder():
 @pytest.fixture(scope="module")
 def published():
     if not PUBLISHED.is_file():
-        pytest.skip("GeoCLIP's published weights are not installed: make peers")
+        pytest.fail("GeoCLIP's published weights are not installed: make peers brings them")
     return load_geoclip(PUBLISHED)
 
 

@@ -52,10 +52,20 @@ def test_new_rows_join_the_old_ones_and_replace_those_of_the_same_key(tmp_path):
 def test_a_kill_while_writing_leaves_the_old_tables(tmp_path, monkeypatch):
     root = tmp_path / "report"
     collect([frame("a", 0, [1, 1, 1])], root, "sums")
-    monkeypatch.setattr(results, "write_parquet", lambda *a: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        collect([frame("b", 0, [1, 1, 1])], root, "sums")
-    assert list(results.read_sums("report", tmp_path)["embedding"]) == ["a"] * 3
+    write = results.write_atomic
+    for killed_at in ("sums.parquet", "runs.csv"):
+
+        def killed(path, data, last=killed_at):
+            assert path.name != last, "killed"
+            write(path, data)
+
+        monkeypatch.setattr(results, "write_atomic", killed)
+        with pytest.raises(AssertionError, match="killed"):
+            collect([frame("b", 0, [1, 1, 1])], root, "sums")
+        monkeypatch.setattr(results, "write_atomic", write)
+        assert list(results.read_sums("report", tmp_path)["embedding"]) == ["a"] * 3
+    collect([frame("b", 0, [1, 1, 1])], root, "sums")
+    assert list(results.read_sums("report", tmp_path)["embedding"]) == ["a"] * 3 + ["b"] * 3
 
 
 def test_results_of_another_schema_are_refused(tmp_path):
@@ -87,6 +97,14 @@ def test_picking_and_intervals(tmp_path):
     assert (table["mean"] <= table["high"]).all()
     with pytest.raises(ValueError, match="no results for"):
         pick(sums, task="depth")
+    with pytest.raises(ValueError, match=r"unknown columns \['taks'\]"):
+        pick(sums, taks="height")
+
+
+def test_numbers_that_a_stage_does_not_have_are_named(tmp_path):
+    collect([frame("a", 0, [1, 1, 1])], tmp_path / "report", "sums")
+    with pytest.raises(ValueError, match="stage 'report' has no histories"):
+        results.read_histories("report", tmp_path)
 
 
 def test_an_effect_in_labels(tmp_path):
@@ -96,6 +114,8 @@ def test_an_effect_in_labels(tmp_path):
     collect(rows, tmp_path / "report", "sums")
     sums = pick(results.read_sums("report", tmp_path), n_labels=None)
     assert in_labels(sums, "a", "b") == pytest.approx(3)
+    with pytest.raises(ValueError, match=r"no scores at 700 labels: there are \[729, 2187\]"):
+        in_labels(sums, "a", "b", 700)
 
 
 def test_only_seeds_that_all_have_are_compared(tmp_path):
