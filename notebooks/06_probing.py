@@ -252,7 +252,7 @@ shown.format("{:+.3f}", subset=["difference", "low", "high"])
 # The last column is the effect in labels: how many times as many the single modality would need to reach MELT's score (`inf`: more than
 # 59,049 in all; below 1: it needs fewer). {numref}`fig-06-against` sets MELT beside the other rows.
 
-# %% mystnb={"figure": {"name": "fig-06-against", "caption": "Three modalities are clearly ahead on population, and on biome of all rows without training; on elevation no interval excludes zero, and on country text alone is ahead of them. Paired differences of the score at 729 labels, report half, in blocks, with 95 % intervals over seeds and cells; blue dots exclude zero, grey squares do not. Exploratory except for the best single modality."}, "image": {"alt": "Four panels of horizontal intervals around a vertical line at zero, one row each for harmonics, untrained, GeoCLIP, best single modality, ensemble and SALT."}}
+# %% mystnb={"figure": {"name": "fig-06-against", "caption": "Three modalities are clearly ahead on population, and on biome ahead of harmonics, the untrained encoder and GeoCLIP; on elevation no interval excludes zero, and on country text alone is ahead of them. Paired differences of the score at 729 labels, report half, in blocks, with 95 % intervals over seeds and cells; blue dots exclude zero, grey squares do not. Exploratory except for the best single modality."}, "image": {"alt": "Four panels of horizontal intervals around a vertical line at zero, one row each for harmonics, untrained, GeoCLIP, best single modality, ensemble and SALT."}}
 rivals = ["harmonics", "untrained", "GeoCLIP", "ensemble", salt3]
 against = results.paired(results.pick(report, task=main), melt3, rivals, ["task"])
 against = pd.concat([against, primary.assign(name="best single")])
@@ -326,7 +326,7 @@ fall = (fall.xs("random", axis=1, level=1) - fall.xs("block", axis=1, level=1)).
 display(
     Markdown(
         f"**Reading.** Random weights give {share.loc['untrained', 'country']:.0%} of MELT's accuracy on country, "
-        f"{share.loc['untrained', 'biome']:.0%} on biome, {share.loc['untrained', 'elevation']:.0%} of its $R^2$ on elevation "
+        f"{share.loc['untrained', 'biome']:.0%} on biome, {share.loc['untrained', 'elevation']:.0%} of its R² on elevation "
         f"and {share.loc['untrained', 'population (GPWv4)']:.0%} on population. "
         f"From random to blocked, 'coordinates, 5 nearest' lose {fall['coordinates, 5 nearest']:.2f} on average over the tasks, "
         f"MELT {fall[melt3]:.2f}. A map of countries is mostly geometry; so a high accuracy there is no evidence of learning."
@@ -378,7 +378,7 @@ robust.pivot(index=["name", "probe", "grid"], columns="task", values="cell")[mai
 # %% tags=["hide-input"]
 display(
     Markdown(
-        f"**Reading.** Four distances to the nearest names reach $R^2$ = {at['density', 'population']:.2f} on the gazetteer's "
+        f"**Reading.** Four distances to the nearest names reach R² = {at['density', 'population']:.2f} on the gazetteer's "
         f"count, in blocks; MELT with all three reaches {at[melt3, 'population']:.2f}, satellite alone {at['satellite', 'population']:.2f}. "
         f"On GPWv4, people counted by a census, the distances reach {at['density', 'population (GPWv4)']:.2f} and MELT "
         f"{at[melt3, 'population (GPWv4)']:.2f}. So the count of the gazetteer is shown and never used for a claim."

@@ -185,7 +185,7 @@ said = {True: "in every draw", False: "but not in every draw"}[bool((gap * gap.m
 word = {True: "ahead of", False: "behind"}[bool(gap.mean() > 0)]
 display(
     Markdown(
-        f"**Reading.** On average MELT is {word} the untrained encoder by {abs(gap.mean()):.2f} in $R^2$, {said}. "
+        f"**Reading.** On average MELT is {word} the untrained encoder by {abs(gap.mean()):.2f} in R², {said}. "
         f"The draws alone move MELT's score by {np.ptp(by_draw['MELT']):.2f}. All of this holds for one trained encoder; how "
         "much retraining moves it is not shown here."
     )
