@@ -173,11 +173,17 @@ def provenance() -> dict[str, str]:
 
 
 def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
-    """Return the hash of the settings of a row and of what it is scored by, labels included."""
+    """Return the hash of the settings of a row and of what it is scored by, labels included.
+
+    Numbers count to six decimals, so the key is the same on processors that round the last bit
+    in another way.
+    """
     how = [asdict(how) for how in evaluations(row, stage)] if tasks else []
     data = json.dumps([SCHEMA, stage, asdict(row), how], sort_keys=True).encode()
     for name, task in (tasks or {}).items():
-        data += name.encode() + task.lonlat.tobytes() + task.target.tobytes()
+        data += name.encode()
+        for numbers in (task.lonlat, task.target):
+            data += np.rint(numbers * 1e6).astype(np.int64).tobytes()
     return sha256(data)[:16]
 
 

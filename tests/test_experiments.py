@@ -1,5 +1,7 @@
 """The runner of the tables: what a row holds, resuming, and what is declared."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,6 +45,21 @@ def test_a_row_has_another_file_for_other_settings_labels_and_stages(tasks, monk
     assert len(keys) == 4
     monkeypatch.setattr(experiments, "evaluations", lambda row, stage: [Evaluation()])
     assert experiments.key(row, "report", tasks) not in keys
+
+
+def test_a_row_has_the_same_file_where_the_last_bit_is_rounded_otherwise(tasks):
+    row = Embedding("untrained", TINY, 1)
+    other = {
+        name: dataclasses.replace(
+            task,
+            lonlat=np.nextafter(task.lonlat, 0.0),
+            target=np.nextafter(task.target, 0.0) if task.kind == "regression" else task.target,
+        )
+        for name, task in tasks.items()
+    }
+    assert experiments.key(row, "report", other) == experiments.key(row, "report", tasks)
+    other = {name: dataclasses.replace(t, lonlat=t.lonlat * 0.9) for name, t in tasks.items()}
+    assert experiments.key(row, "report", other) != experiments.key(row, "report", tasks)
 
 
 def test_rows_say_how_they_were_made(tasks, tmp_path):
