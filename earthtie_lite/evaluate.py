@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .estimators import PROBES, fit_probes
+from .estimators import PROBES, fit_probes, penalty_of
 from .inference import cell_sums
 from .protocol import BUDGETS, FIRST, SPLITS, Grid, Split, splits
 from .tasks import Task, load_task
@@ -161,8 +161,8 @@ def _scored(
     """Fit and score one draw of labels: name, penalty and sums of each task."""
     rows = part.labels(n_labels, seed)
     fitted = fit_probes(z, tasks, rows, part.groups[rows], how.probe)
-    predicted = fitted.predict(z[part.scored])
+    scored = z[part.scored]
     for name, task in tasks.items():
         truth, labels = task.target[part.scored], task.target[rows]
-        sums = cell_sums(predicted[name], truth, cells[part.scored], labels)
-        yield name, fitted.penalties[name], sums
+        sums = cell_sums(fitted[name].predict(scored), truth, cells[part.scored], labels)
+        yield name, penalty_of(fitted[name]), sums

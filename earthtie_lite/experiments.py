@@ -45,7 +45,18 @@ GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers p
 CHOSEN = Recipe("chosen", n_degrees=20, skip=10)
 BEST_SINGLE = {"country": "text", "population (GPWv4)": "lights", "population": "lights"}
 BEST_SINGLE |= dict.fromkeys(("elevation", "biome", "climate"), "satellite")
-PAPER = Recipe("paper", 100_000, 15_000_000, 2048, 1e-4, "constant")  # 50 passes over three
+# The same encoder, trained as in the paper: 50 passes over three modalities.
+PAPER = dataclasses.replace(
+    CHOSEN,
+    name="paper",
+    pairs=15_000_000,
+    batch_size=2048,
+    learning_rate=1e-4,
+    schedule="constant",
+)
+MAIN_ROWS = (("melt", NAMES), *(("melt", (name,)) for name in NAMES), ("salt", NAMES))
+_PAIRS = (("satellite", "lights"), ("satellite", "text"), ("lights", "text"))
+PAIR_ROWS = tuple((method, pair) for method in ("melt", "salt") for pair in _PAIRS)
 # What was tried on the development half, one change at a time from skip=10.
 SEARCH = tuple(
     dataclasses.replace(Recipe("tried", skip=10), **change)
@@ -76,32 +87,33 @@ def table(recipe: Recipe = CHOSEN, seeds: Iterable[int] = range(SEEDS)) -> list[
     inductive setting; then pairs of modalities, and an encoder without a skip.
     """
     plain = ("coordinates", "harmonics", "density", "observations", "GeoCLIP", "untrained")
-    pairs = (("satellite", "lights"), ("satellite", "text"), ("lights", "text"))
     bare = dataclasses.replace(recipe, skip=0)
-
-    def encoder(method: str, part: tuple[str, ...], **changes: Any) -> Embedding:
-        return Embedding(
-            **{"kind": TRAINED, "recipe": recipe, "method": method, **changes}
-            | {"modalities": part}
-        )
-
     first = [Embedding(name, recipe) for name in plain] + [Embedding("untrained", bare)]
-    first += [encoder("melt", part) for part in (NAMES, *((name,) for name in NAMES))]
-    first += [encoder("salt", NAMES), encoder("melt", NAMES, kind="ensemble")]
+    first += [_encoder(recipe, *row) for row in MAIN_ROWS]
+    first.append(dataclasses.replace(_encoder(recipe, "melt", NAMES), kind="ensemble"))
     fewer = dataclasses.replace(recipe, n=min(recipe.n, INDUCTIVE_NAMES))
     inductive = [
-        encoder(method, part, recipe=fewer, setting="inductive")
-        for method, part in (("melt", NAMES), ("melt", ("satellite",)), ("salt", NAMES))
+        dataclasses.replace(_encoder(fewer, *row), setting="inductive")
+        for row in (("melt", NAMES), ("melt", ("satellite",)), ("salt", NAMES))
     ]
-    then = [encoder("melt", part) for part in pairs] + [encoder("melt", NAMES, recipe=bare)]
-    then += [encoder("salt", part) for part in pairs]
-    rows = [
-        dataclasses.replace(row, seed=seed)
-        for part in (first, inductive, then)
-        for seed in seeds
-        for row in part
-    ]
-    return list(dict.fromkeys(rows))
+    then = [_encoder(bare, "melt", NAMES)] + [_encoder(recipe, *row) for row in PAIR_ROWS]
+    return _by_seed((first, inductive, then), seeds)
+
+
+def paper_table(seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
+    """Declare the rows trained as in the paper; all others are those of the chosen recipe."""
+    parts = [[_encoder(PAPER, *row) for row in rows] for rows in (MAIN_ROWS, PAIR_ROWS)]
+    return _by_seed(parts, seeds)
+
+
+def _encoder(recipe: Recipe, method: str, modalities: tuple[str, ...]) -> Embedding:
+    return Embedding(TRAINED, recipe, 0, method, modalities)
+
+
+def _by_seed(parts: Iterable[list[Embedding]], seeds: Iterable[int]) -> list[Embedding]:
+    """Repeat each part of a table for every seed."""
+    some = list(seeds)
+    return [dataclasses.replace(row, seed=s) for part in parts for s in some for row in part]
 
 
 def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
@@ -272,8 +284,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
         tasks = labelled(asked.places, paper)
         remember_places(tasks, asked.places, folder)
-        recipe = {"chosen": CHOSEN, "paper": PAPER}.get(asked.recipe)
-        rows = search() if recipe is None else table(recipe, range(asked.seeds))
+        seeds = range(asked.seeds)
+        declared = {"chosen": lambda: table(seeds=seeds), "paper": lambda: paper_table(seeds)}
+        rows = {**declared, "search": search}[asked.recipe]()
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
         make, name = functools.partial(run, **settings), "sums"
     if (folder / "runs.csv").is_file():

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 DIRECTIONS = ("both", "to_location", "to_modality")
 NEGATIVES = ("cross", "all")
@@ -66,19 +65,22 @@ def nt_xent(
         )
     scale = torch.as_tensor(logit_scale, dtype=location.dtype, device=location.device).exp()
     cross = scale * location @ modality.T  # (B, B): row = place, column = observation
-    target = torch.arange(len(location), device=location.device)
+    partner = cross.diagonal()
     losses = []
+    # A row's candidates lie along it, a column's too: nothing is transposed or copied.
     if direction in ("both", "to_modality"):
-        losses.append(cross_entropy(_candidates(cross, location, scale, negatives), target))
+        logits = _candidates(cross, location, scale, negatives, dim=1)
+        losses.append((logits.logsumexp(dim=1) - partner).mean())
     if direction in ("both", "to_location"):
-        losses.append(cross_entropy(_candidates(cross.T, modality, scale, negatives), target))
+        logits = _candidates(cross, modality, scale, negatives, dim=0)
+        losses.append((logits.logsumexp(dim=0) - partner).mean())
     return torch.stack(losses).mean()
 
 
-def _candidates(cross: Tensor, anchors: Tensor, scale: Tensor, negatives: str) -> Tensor:
-    """Append the anchors' own side, themselves excepted, to their logits: (B, B) or (B, 2B)."""
+def _candidates(cross: Tensor, anchors: Tensor, scale: Tensor, negatives: str, dim: int) -> Tensor:
+    """Append the anchors' own side, themselves excepted, along ``dim``: B or 2B logits each."""
     if negatives == "cross":
         return cross
     own = scale * anchors @ anchors.T
     own = own.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -math.inf)
-    return torch.cat([cross, own], dim=1)
+    return torch.cat([cross, own], dim=dim)

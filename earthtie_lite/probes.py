@@ -1,76 +1,53 @@
 """Probes: how well a simple model predicts a task from frozen embeddings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coords import block_ids
-from .estimators import PROBES, fit_one, penalty_of
+from .estimators import PROBES, fit_probes, penalty_of
+from .protocol import CELL_KM, SPLITS, Split
 from .streams import stream
 from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS = ("random", "block")
-BLOCK_KM = 1000.0
-TEST_FRACTION = 0.25
+SCORED = 0.25  # part of the places, or of the blocks
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Rows to train on, rows to score, and the group (fold unit) of each training row."""
-
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    groups: NDArray[np.int64]
-
-
-def split_places(
-    lonlat: ArrayLike, split: str, n_labels: int, seed: int, block_km: float = BLOCK_KM
-) -> Split:
-    """Divide labelled places into a labelled part and a scored part.
+def draw_split(lonlat: ArrayLike, split: str, seed: int, block_km: float = CELL_KM) -> Split:
+    """Draw which places are scored, for places of your own; the book's tables have fixed halves.
 
     Parameters
     ----------
     lonlat : array, shape (N, 2), degrees
-    split : {"random", "block"}
+    split : {"block", "random"}
         "random" scores a quarter of the places. "block" scores all places in a quarter of the
         equal-area blocks (Roberts et al. 2017, https://doi.org/10.1111/ecog.02881); no block has
         places in both parts.
-    n_labels : int
-        Labels drawn from the other places.
     seed : int
-        Draws the blocks, the places and the labels.
+    block_km : float
+        Side of a block.
 
     Returns
     -------
     Split
+        Its method ``labels`` draws labelled rows from the others.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: expected one of {SPLITS}")
-    if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
-        raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
     blocks = block_ids(lonlat, block_km)
     rng = stream("split", seed)
     if split == "random":
-        scored = rng.random(len(blocks)) < TEST_FRACTION
+        scored, groups = rng.random(len(blocks)) < SCORED, np.arange(len(blocks))
     else:
         every = np.unique(blocks)
-        chosen = rng.permutation(every)[: max(1, round(TEST_FRACTION * len(every)))]
-        scored = np.isin(blocks, chosen)
-    rest = np.flatnonzero(~scored)
-    if n_labels > len(rest) or not scored.any():
-        raise ValueError(
-            f"{n_labels} labels were asked for, {len(rest)} of {len(blocks)} places are outside "
-            f"the scored part"
-        )
-    train = rng.permutation(rest)[:n_labels]
-    groups = blocks[train] if split == "block" else np.arange(len(train))
-    return Split(train, np.flatnonzero(scored), groups)
+        chosen = rng.permutation(every)[: max(1, round(SCORED * len(every)))]
+        scored, groups = np.isin(blocks, chosen), blocks
+    return Split(np.flatnonzero(~scored), np.flatnonzero(scored), groups)
 
 
 def probe(
@@ -119,13 +96,16 @@ def probe(
         raise ValueError(f"probe 'logistic' needs classes, task {task.name!r} is a regression")
     if isinstance(seeds, bool) or not isinstance(seeds, (int, np.integer)) or seeds < 1:
         raise ValueError(f"seeds must be an integer of at least 1, got {seeds!r}")
+    if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
+        raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
     if probe == "linear":
         probe = "ridge" if task.kind == "regression" else "logistic"
     z = embeddings(model, task)
-    parts = [split_places(task.lonlat, split, n_labels, seed) for seed in range(seeds)]
+    parts = [draw_split(task.lonlat, split, seed) for seed in range(seeds)]
     # One draw a core: the fits are too small to gain from threads inside them.
     drawn = joblib.Parallel(n_jobs=min(seeds, joblib.cpu_count()))(
-        joblib.delayed(_draw)(z, task.target, task.kind, part, probe) for part in parts
+        joblib.delayed(_draw)(z, task, part, n_labels, seed, probe)
+        for seed, part in enumerate(parts)
     )
     scores = pd.DataFrame(drawn)
     setting: dict[str, Any] = {
@@ -138,13 +118,14 @@ def probe(
 
 
 def _draw(
-    z: NDArray[Any], target: NDArray[Any], kind: str, part: Split, probe: str
+    z: NDArray[Any], task: Task, part: Split, n_labels: int, seed: int, probe: str
 ) -> dict[str, Any]:
     """Fit and score one draw."""
-    fitted = fit_one(z[part.train], target[part.train], part.groups, kind, probe)
-    predicted = fitted.predict(z[part.test])
-    row = score(predicted, target[part.test], target[part.train], kind)
-    return {**row, "n_test": len(part.test), "penalty": penalty_of(fitted)}
+    rows = part.labels(n_labels, seed)
+    fitted = fit_probes(z, {"": task}, rows, part.groups[rows], probe)[""]
+    predicted = fitted.predict(z[part.scored])
+    row = score(predicted, task.target[part.scored], task.target[rows], task.kind)
+    return {**row, "n_test": len(part.scored), "penalty": penalty_of(fitted)}
 
 
 def embeddings(model: Any, task: Task) -> NDArray[Any]:
@@ -168,11 +149,10 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
     if not callable(model):
         raise ValueError("fit_probe needs a model or an encoding, which can embed new places")
     embed = model.embed if hasattr(model, "embed") else model
-    places = task.lonlat[chosen]
-    kind = "ridge" if task.kind == "regression" else "logistic"
-    fitted = fit_one(
-        embed(places), task.target[chosen], block_ids(places, BLOCK_KM), task.kind, kind
-    )
+    some = task.at(chosen)
+    groups = block_ids(some.lonlat, CELL_KM)
+    every = np.arange(len(some))
+    fitted = fit_probes(embed(some.lonlat), {"": some}, every, groups, "linear")[""]
     return lambda lonlat: fitted.predict(embed(lonlat))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = 2  # of the tables; raise it when the meaning of a column changes
 STAGES = ("development", "report", "dynamics")
 USUAL = {"split": "block", "probe": "ridge", "grid": FIRST.name, "setting": "transductive"}
+USUAL |= {"recipe": "chosen"}
 
 
 def folder() -> Path:
@@ -145,7 +146,7 @@ def pick(sums: "pd.DataFrame", **where: Any) -> "pd.DataFrame":
         From :func:`read_sums`.
     where
         Column and value, or a list of values. Unless given: in blocks, by ridge, on the first
-        grid, transductive, 729 labels; ``n_labels=None`` for every budget.
+        grid, transductive, the chosen recipe, 729 labels; ``n_labels=None`` for every budget.
     """
     unknown = sorted(set(where) - set(sums))
     if unknown:

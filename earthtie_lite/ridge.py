@@ -15,37 +15,28 @@ FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeProbes:
-    """Fitted ridge probes; classes by ridge on indicator columns, the largest response wins.
+class RidgeProbe:
+    """A fitted ridge probe; classes by ridge on indicator columns, the largest response wins.
 
     Attributes
     ----------
-    mean, scale : array, shape (D,)
-        The embedding is standardised by its training part.
-    weights : dict of str to array, shape (D, K)
-        By task; K is 1 for a regression, else the number of classes that have labels.
-    intercepts : dict of str to array, shape (K,)
-    classes : dict of str to array or None
-    penalties : dict of str to float
-        Chosen by cross-validation.
+    weights : array, shape (D, K)
+        K is 1 for a regression, else the number of classes that have labels.
+    intercept : array, shape (K,)
+    classes : array, shape (K,), or None
+    penalty : float
+        Chosen by cross-validation; of the embedding standardised by its labelled places.
     """
 
-    mean: Floats
-    scale: Floats
-    weights: dict[str, Floats]
-    intercepts: dict[str, Floats]
-    classes: dict[str, NDArray[np.int64] | None]
-    penalties: dict[str, float]
+    weights: Floats
+    intercept: Floats
+    classes: NDArray[np.int64] | None
+    penalty: float
 
-    def predict(self, z: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Predict every task for embeddings (N, D); one array (N,) a task."""
-        x = (np.asarray(z, dtype=np.float64) - self.mean) / self.scale
-        found: dict[str, NDArray[Any]] = {}
-        for name, weights in self.weights.items():
-            response = x @ weights + self.intercepts[name]  # (N, K)
-            classes = self.classes[name]
-            found[name] = response[:, 0] if classes is None else classes[response.argmax(axis=1)]
-        return found
+    def predict(self, z: NDArray[Any]) -> NDArray[Any]:
+        """Predict numbers or classes (N,) from embeddings (N, D)."""
+        response = np.asarray(z, dtype=np.float64) @ self.weights + self.intercept  # (N, K)
+        return response[:, 0] if self.classes is None else self.classes[response.argmax(axis=1)]
 
 
 def fit_ridge(
@@ -54,7 +45,7 @@ def fit_ridge(
     rows: NDArray[np.int64],
     groups: NDArray[Any],
     penalties: tuple[float, ...] = PENALTIES,
-) -> RidgeProbes:
+) -> dict[str, RidgeProbe]:
     r"""Fit one ridge probe a task on the same labelled places.
 
     Each task solves :math:`\min_{w, b} \lVert y - X w - b \rVert^2 + \lambda \lVert w \rVert^2`
@@ -76,7 +67,8 @@ def fit_ridge(
 
     Returns
     -------
-    RidgeProbes
+    dict of str to RidgeProbe
+        By task.
     """
     from sklearn.model_selection import GroupKFold
 
@@ -107,16 +99,14 @@ def fit_ridge(
             response = x[left] @ w + b
             for name, span in spans.items():
                 loss[name][k] += _loss(response[:, span], labels[name][left], classes[name])
-    best = {name: int(np.argmin(values)) for name, values in loss.items()}
-    fits = dict(enumerate(_solve(x, y, penalties)))
-    return RidgeProbes(
-        mean,
-        scale,
-        {n: np.where(constant[:, None], 0.0, fits[best[n]][0][:, spans[n]]) for n in tasks},
-        {n: fits[best[n]][1][spans[n]] for n in tasks},
-        classes,
-        {n: float(penalties[best[n]]) for n in tasks},
-    )
+    fits = _solve(x, y, penalties)
+    found = {}
+    for name, span in spans.items():
+        best = int(np.argmin(loss[name]))
+        weights = np.where(constant[:, None], 0.0, fits[best][0][:, span]) / scale[:, None]
+        intercept = fits[best][1][span] - mean @ weights
+        found[name] = RidgeProbe(weights, intercept, classes[name], float(penalties[best]))
+    return found
 
 
 def _columns(labels: NDArray[Any], classes: NDArray[np.int64] | None) -> Floats:

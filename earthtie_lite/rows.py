@@ -198,7 +198,8 @@ def trained(row: Embedding, folder: str | Path) -> Run:
     sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude)
     config = row.recipe.config(row.method, len(sample), row.seed)
     run = fit(sample, config, row.recipe.encoder(row.seed))
-    run.save(path)
+    if not (path / "run.json").is_file():  # else a row beside this one has trained it meanwhile
+        run.save(path)
     return run
 
 

@@ -155,17 +155,18 @@ for L, error in worst.items():
 
 # %%
 task = et.load_task("elevation", n=size.n_task)
-split = et.probes.split_places(task.lonlat, "block", size.n_task // 2, seed=0)
-between = np.setdiff1d(np.arange(len(task)), np.concatenate([split.train, split.test]))
+split = et.probes.draw_split(task.lonlat, "block", seed=0)
+fitted = split.labels(size.n_task // 2, seed=0)
+between = np.setdiff1d(split.pool, fitted)
 rows, fits = [], {}
 for L in (5, 10, 20):
     Y = et.SphericalHarmonics(L)(task.lonlat) * np.sqrt(4 * np.pi)  # mean square 1 on the sphere
-    x, y = Y[split.train], task.target[split.train]
+    x, y = Y[fitted], task.target[fitted]
     plain, fits[L] = LinearRegression().fit(x, y), Ridge(alpha=100.0).fit(x, y)
     row = {"L": L, "columns": L * L, "half wave, km": 20_000 / (L - 1)}
     row["least squares, between"] = plain.score(Y[between], task.target[between])
     row["ridge, between"] = fits[L].score(Y[between], task.target[between])
-    row["ridge, blocks"] = fits[L].score(Y[split.test], task.target[split.test])
+    row["ridge, blocks"] = fits[L].score(Y[split.scored], task.target[split.scored])
     rows.append(row)
 detail = pd.DataFrame(rows)
 detail.style.format(precision=2, thousands=",").hide(axis="index")

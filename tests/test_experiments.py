@@ -87,9 +87,17 @@ def test_the_table_has_every_row_and_seed():
     assert len(rows) == len(set(rows)) == 5 * (len(names) + 3)
 
 
-def test_a_recipe_without_a_skip_has_no_row_twice():
-    rows = table(experiments.PAPER, range(2))
-    assert len(rows) == len(set(rows)) == 2 * (18 + 3)
+def test_the_paper_s_training_has_every_variant_and_the_same_encoder():
+    rows = experiments.paper_table(range(2))
+    assert len(rows) == len(set(rows)) == 2 * (7 + 4)
+    assert {(row.recipe.batch_size, row.recipe.learning_rate) for row in rows} == {(2048, 1e-4)}
+    for method, share in (("melt", 1), ("salt", 3)):
+        (row,) = {r for r in rows if r.method == method and len(r.modalities) == 3 and not r.seed}
+        config = row.recipe.config(method, 3, 0)
+        assert (config.epochs, config.schedule) == (50 * share, "constant")
+    assert {row.recipe.encoder(0).spec == experiments.CHOSEN.encoder(0).spec for row in rows} == {
+        True
+    }
 
 
 def test_the_modality_to_beat_is_named_for_every_task():
@@ -105,7 +113,7 @@ def test_the_modality_to_beat_is_named_for_every_task():
 
 def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, capsys):
     few = [Embedding("harmonics", TINY, 0), Embedding("untrained", TINY, 0)]
-    monkeypatch.setattr(experiments, "table", lambda recipe, seeds: few)
+    monkeypatch.setattr(experiments, "table", lambda seeds: few)
     places = ["--places", "3000", "--jobs", "1"]
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
@@ -116,7 +124,7 @@ def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, c
 
 def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch):
     rows = [Embedding("harmonics", TINY, 0)]
-    monkeypatch.setattr(experiments, "table", lambda recipe, seeds: rows)
+    monkeypatch.setattr(experiments, "table", lambda seeds: rows)
     places = ["--places", "3000", "--jobs", "1", "--folder", str(tmp_path / "out")]
     experiments.main(["development", *places, "--work", str(tmp_path / "here")])
     rows.append(Embedding("untrained", TINY, 0))

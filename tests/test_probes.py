@@ -8,7 +8,8 @@ from scipy import stats
 
 import earthtie_lite as et
 from earthtie_lite.coords import block_ids, sample_sphere, unit_vectors
-from earthtie_lite.probes import BLOCK_KM, fit_probe, score, split_places
+from earthtie_lite.probes import draw_split, fit_probe, score
+from earthtie_lite.protocol import CELL_KM
 from earthtie_lite.ridge import PENALTIES
 from earthtie_lite.tasks import Task
 
@@ -40,46 +41,36 @@ SPLITS = pytest.mark.parametrize("split", ["random", "block"])
 
 @SPLITS
 def test_labelled_and_scored_places_are_disjoint(lonlat, split):
-    part = split_places(lonlat, split, 500, seed=0)
-    assert not set(part.train) & set(part.test)
-    assert len(part.train) == len(set(part.train)) == 500
-    assert len(part.groups) == 500
+    part = draw_split(lonlat, split, seed=0)
+    assert sorted([*part.pool, *part.scored]) == list(range(N))
+    labels = part.labels(500, 0)
+    assert set(labels) <= set(part.pool)
+    assert len(labels) == len(set(labels)) == 500
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_scored_block_has_a_label(lonlat, seed):
-    part, blocks = split_places(lonlat, "block", 500, seed), block_ids(lonlat, BLOCK_KM)
-    assert not set(blocks[part.train]) & set(blocks[part.test])
-
-
-def test_every_place_of_a_scored_block_is_scored(lonlat):
-    part, blocks = split_places(lonlat, "block", 500, 0), block_ids(lonlat, BLOCK_KM)
-    np.testing.assert_array_equal(part.test, np.flatnonzero(np.isin(blocks, blocks[part.test])))
+    part, blocks = draw_split(lonlat, "block", seed), block_ids(lonlat, CELL_KM)
+    assert not set(blocks[part.pool]) & set(blocks[part.scored])
 
 
 @SPLITS
 def test_about_a_quarter_of_the_places_is_scored(lonlat, split):
     for seed in range(3):
-        assert len(split_places(lonlat, split, 100, seed).test) / N == pytest.approx(0.25, abs=0.04)
+        scored = draw_split(lonlat, split, seed).scored
+        assert len(scored) / N == pytest.approx(0.25, abs=0.04)
 
 
-def test_the_groups_are_the_blocks_of_the_labelled_places(lonlat):
-    part = split_places(lonlat, "block", 500, 0)
-    np.testing.assert_array_equal(part.groups, block_ids(lonlat, BLOCK_KM)[part.train])
-
-
-@SPLITS
-def test_what_is_scored_does_not_depend_on_the_number_of_labels(lonlat, split):
-    few, many = (split_places(lonlat, split, n, 0) for n in (50, 1000))
-    np.testing.assert_array_equal(few.test, many.test)
-    np.testing.assert_array_equal(few.train, many.train[:50])
+def test_the_groups_are_the_blocks_of_the_places(lonlat):
+    part = draw_split(lonlat, "block", 0)
+    np.testing.assert_array_equal(part.groups, block_ids(lonlat, CELL_KM))
 
 
 @SPLITS
 def test_the_seed_draws_the_split(lonlat, split):
-    one, same, other = (split_places(lonlat, split, 100, seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(one.train, same.train)
-    assert set(one.test) != set(other.test)
+    one, same, other = (draw_split(lonlat, split, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.scored, same.scored)
+    assert set(one.scored) != set(other.scored)
 
 
 @SPLITS
@@ -114,8 +105,8 @@ def test_nearest_neighbours_read_what_is_near(lonlat):
 def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
     # A target that is constant in each block, and an embedding that only tells blocks apart.
     many = sample_sphere(15_000, np.random.default_rng(7))
-    lonlat = many[block_ids(many, BLOCK_KM) % 5 == 0]
-    names, block = np.unique(block_ids(lonlat, BLOCK_KM), return_inverse=True)
+    lonlat = many[block_ids(many, CELL_KM) % 5 == 0]
+    names, block = np.unique(block_ids(lonlat, CELL_KM), return_inverse=True)
     target = np.random.default_rng(3).normal(size=len(names))[block]
     task = Task("blocks", lonlat, target, "regression", "m")
     random, blocked = (
@@ -129,7 +120,7 @@ def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_random_split_is_spread_over_the_globe_whatever_drew_the_places(seed):
     places = sample_sphere(N, np.random.default_rng(seed))
-    scored = places[split_places(places, "random", 100, seed).test]
+    scored = places[draw_split(places, "random", seed).scored]
     assert (scored[:, 0] < 0).mean() == pytest.approx(0.5, abs=0.08)
 
 
@@ -162,17 +153,17 @@ def test_the_penalty_is_chosen_in_groups(linear_task, z, split, monkeypatch):
     monkeypatch.setattr(sklearn.model_selection.GroupKFold, "split", record)
     et.probe(z, linear_task, n_labels=200, split=split, seeds=1)
     ((groups, folds),) = seen
-    part = split_places(linear_task.lonlat, split, 200, 0)
-    np.testing.assert_array_equal(groups, part.groups)
+    part = draw_split(linear_task.lonlat, split, 0)
+    np.testing.assert_array_equal(groups, part.groups[part.labels(200, 0)])
     assert len(folds) == 5
     for train, held_out in folds:
         assert not set(groups[train]) & set(groups[held_out])
 
 
 def test_standardisation_and_penalty_do_not_see_the_scored_places(linear_task, z):
-    part = split_places(linear_task.lonlat, "block", 200, 0)
+    part = draw_split(linear_task.lonlat, "block", 0)
     other = z.copy()
-    other[part.test] *= 1000
+    other[part.scored] *= 1000
     one, two = (et.probe(x, linear_task, n_labels=200, seeds=1) for x in (z, other))
     assert one["penalty"][0] == two["penalty"][0]
     assert two["score"][0] < 0.9 < one["score"][0]
@@ -263,7 +254,7 @@ def test_a_fitted_probe_sees_its_rows_alone(lonlat):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"split": "spatial"}, r"unknown split 'spatial': expected one of \('random', 'block'\)"),
+        ({"split": "spatial"}, r"unknown split 'spatial': expected one of \('block', 'random'\)"),
         ({"probe": "forest"}, r"unknown probe 'forest': expected one of \('linear', 'ridge'"),
         ({"probe": "logistic"}, "probe 'logistic' needs classes, task 'plane' is a regression"),
         ({"seeds": 0}, "seeds must be an integer of at least 1, got 0"),
@@ -271,7 +262,7 @@ def test_a_fitted_probe_sees_its_rows_alone(lonlat):
         ({"n_labels": 5}, "n_labels must be an integer of at least 10, got 5"),
         ({"n_labels": -1}, "n_labels must be an integer of at least 10, got -1"),
         ({"n_labels": 99.5}, "n_labels must be an integer of at least 10, got 99.5"),
-        ({"n_labels": 2900}, r"2900 labels were asked for, \d+ of 3000 places are outside"),
+        ({"n_labels": 2900}, r"2900 labels were asked for, \d+ places may have one"),
     ],
 )
 def test_a_bad_setting_is_refused(linear_task, z, settings, message):
@@ -300,11 +291,12 @@ def test_a_fitted_probe_of_an_array_is_refused(linear_task, z):
 def test_labels_in_a_single_block_are_refused():
     near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
     task = Task("town", near, near[:, 0], "regression", "m")
-    with pytest.raises(ValueError, match="the labels lie in a single block"):
+    with pytest.raises(ValueError, match="the labels lie in a single cell"):
         fit_probe(et.UnitVectors(), task, np.arange(100))
 
 
 def test_places_in_a_single_block_cannot_be_split_in_blocks():
     near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
-    with pytest.raises(ValueError, match="50 labels were asked for, 0 of 200 places are outside"):
-        split_places(near, "block", 50, 0)
+    task = Task("town", near, near[:, 0], "regression", "m")
+    with pytest.raises(ValueError, match="50 labels were asked for, 0 places may have one"):
+        et.probe(et.UnitVectors(), task, 50, "block")

@@ -23,6 +23,17 @@ ROWS = RNG.permutation(N)[:150]
 GROUPS = RNG.integers(0, 20, N)
 
 
+def predict(z, tasks, rows, elsewhere=None, **settings):
+    fitted = fit_ridge(z, tasks, rows, GROUPS[rows], **settings)
+    return {
+        name: probe.predict(z if elsewhere is None else elsewhere) for name, probe in fitted.items()
+    }
+
+
+def penalties(z):
+    return {name: probe.penalty for name, probe in fit_ridge(z, TASKS, ROWS, GROUPS[ROWS]).items()}
+
+
 def by_sklearn(name, penalty):
     x = Z[ROWS]
     x = (Z - x.mean(axis=0)) / x.std(axis=0)
@@ -33,7 +44,7 @@ def by_sklearn(name, penalty):
 
 @pytest.mark.parametrize("penalty", [0.1, 10.0, 1e4])
 def test_predictions_are_those_of_scikit_learn(penalty):
-    predicted = fit_ridge(Z, TASKS, ROWS, GROUPS[ROWS], (penalty,)).predict(Z)
+    predicted = predict(Z, TASKS, ROWS, penalties=(penalty,))
     np.testing.assert_allclose(predicted["height"], by_sklearn("height", penalty), atol=1e-8)
     np.testing.assert_array_equal(predicted["kind"], by_sklearn("kind", penalty))
 
@@ -56,22 +67,21 @@ def test_the_penalty_is_that_of_the_best_cross_validation():
                 )
             losses.append(wrong)
         best[name] = PENALTIES[int(np.argmin(losses))]
-    assert fit_ridge(Z, TASKS, ROWS, GROUPS[ROWS]).penalties == best
+    assert penalties(Z) == best
 
 
 def test_tasks_do_not_influence_each_other():
-    both = fit_ridge(Z, TASKS, ROWS, GROUPS[ROWS]).predict(Z)
+    both = predict(Z, TASKS, ROWS)
     for name, task in TASKS.items():
-        alone = fit_ridge(Z, {name: task}, ROWS, GROUPS[ROWS]).predict(Z)[name]
+        alone = predict(Z, {name: task}, ROWS)[name]
         np.testing.assert_allclose(alone, both[name], atol=1e-8)
 
 
 def test_units_of_an_embedding_do_not_matter():
-    scaled = fit_ridge(Z * 10.0 ** np.arange(-6, 6), TASKS, ROWS, GROUPS[ROWS])
-    usual = fit_ridge(Z, TASKS, ROWS, GROUPS[ROWS])
-    assert scaled.penalties == usual.penalties
+    scaled = Z * 10.0 ** np.arange(-6, 6)
+    assert penalties(scaled) == penalties(Z)
     np.testing.assert_allclose(
-        scaled.predict(Z * 10.0 ** np.arange(-6, 6))["height"], usual.predict(Z)["height"]
+        predict(scaled, TASKS, ROWS)["height"], predict(Z, TASKS, ROWS)["height"]
     )
 
 
@@ -79,20 +89,19 @@ def test_a_constant_column_changes_nothing():
     wider = np.concatenate([Z, np.full((N, 1), 7.0)], axis=1)
     elsewhere = wider.copy()
     elsewhere[:, -1] = -3.0
-    probes = fit_ridge(wider, TASKS, ROWS, GROUPS[ROWS])
-    expected = fit_ridge(Z, TASKS, ROWS, GROUPS[ROWS]).predict(Z)["height"]
-    np.testing.assert_allclose(probes.predict(elsewhere)["height"], expected)
+    expected = predict(Z, TASKS, ROWS)["height"]
+    np.testing.assert_allclose(predict(wider, TASKS, ROWS, elsewhere)["height"], expected)
 
 
 def test_more_columns_than_labels_are_no_obstacle():
     wide = RNG.normal(size=(N, 300))
-    predicted = fit_ridge(wide, TASKS, ROWS, GROUPS[ROWS]).predict(wide)
+    predicted = predict(wide, TASKS, ROWS)
     assert np.isfinite(predicted["height"]).all()
 
 
 def test_only_classes_with_labels_are_predicted():
     rows = ROWS[KIND[ROWS] != 4]
-    predicted = fit_ridge(Z, TASKS, rows, GROUPS[rows]).predict(Z)["kind"]
+    predicted = predict(Z, TASKS, rows)["kind"]
     assert set(predicted) <= {0, 2}
 
 
