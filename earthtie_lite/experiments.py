@@ -165,6 +165,11 @@ def dynamics(seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
     return rows
 
 
+def paper_dynamics(seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
+    """Declare the same three of the paper's training: its SALT, its MELT and the control."""
+    return [row for row in paper_table(seeds) if row.modalities in (NAMES, ("satellite",))]
+
+
 def provenance() -> dict[str, str]:
     """Return the date, the hardware and the versions that a row is made with."""
     import datetime
@@ -277,14 +282,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("recipes are tried on the development half alone")
     stage, folder = asked.stage, Path(asked.folder) / asked.stage
     tasks: dict[str, Task] = {}
+    seeds = range(asked.seeds)
     if stage == "dynamics":
-        rows, name = dynamics(range(asked.seeds)), "histories"
+        rows = (paper_dynamics if asked.recipe == "paper" else dynamics)(seeds)
+        name = "histories"
         make = functools.partial(trace, stage=stage, folder=asked.work)
     else:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
         tasks = labelled(asked.places, paper)
         remember_places(tasks, asked.places, folder)
-        seeds = range(asked.seeds)
         declared = {"chosen": lambda: table(seeds=seeds), "paper": lambda: paper_table(seeds)}
         rows = {**declared, "search": search}[asked.recipe]()
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}

@@ -392,6 +392,7 @@ display(
 # ## Limits
 #
 # - One recipe, chosen on the development half among a dozen and trained for 1.5 million pairs: five passes where the paper has fifty.
+#   [Training dynamics](07_training_dynamics.ipynb) has the same encoder trained as long as the paper's.
 # - Five seeds. The intervals cover retraining only as far as five seeds can.
 # - Labels come from the development half, so the report scores how an encoder carries labels to other regions of the same continents.
 # - A linear probe sees what is linearly readable; the table of checks shows two that bend.

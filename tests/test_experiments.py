@@ -100,6 +100,16 @@ def test_the_paper_s_training_has_every_variant_and_the_same_encoder():
     }
 
 
+def test_the_paper_s_losses_are_of_its_rows_so_nothing_is_trained_twice():
+    rows = experiments.paper_dynamics(range(2))
+    assert set(rows) < set(experiments.paper_table(range(2)))
+    assert {(row.method, len(row.modalities)) for row in rows} == {
+        ("melt", 3),
+        ("salt", 3),
+        ("melt", 1),
+    }
+
+
 def test_the_modality_to_beat_is_named_for_every_task():
     assert set(experiments.BEST_SINGLE) == {
         "elevation",
