@@ -197,11 +197,24 @@ def _draw(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
 
 def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
     """Return the gazetteer with one place, the most populous, an equal-area cell."""
-    frame = embedded.places()
+    frame, first = _first_of_cells(spacing_km)
+    return frame[first].reset_index(drop=True)
+
+
+def other_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
+    """Return the places that :func:`thinned_names` leaves out: no training ever sees them."""
+    frame, first = _first_of_cells(spacing_km)
+    return frame[~first].reset_index(drop=True)
+
+
+def _first_of_cells(spacing_km: float) -> "tuple[pd.DataFrame, NDArray[np.bool_]]":
+    """Return the gazetteer, and which rows are the most populous of their cell."""
+    frame = embedded.places()  # sorted by population
     frame = frame[frame["lat"] > embedded.SOUTHERN_LIMIT]
     cell = block_ids(frame[["lon", "lat"]].to_numpy(), spacing_km)
-    first = np.unique(cell, return_index=True)[1]  # rows are sorted by population
-    return frame.iloc[np.sort(first)].reset_index(drop=True)
+    first = np.zeros(len(frame), dtype=bool)
+    first[np.unique(cell, return_index=True)[1]] = True
+    return frame, first
 
 
 def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:

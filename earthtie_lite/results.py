@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2  # of the tables; raise it when the meaning of a column changes
-STAGES = ("development", "report", "dynamics")
+STAGES = ("development", "report", "dynamics", "retrieval")
 USUAL = {"split": "block", "probe": "ridge", "grid": FIRST.name, "setting": "transductive"}
 USUAL |= {"recipe": "chosen"}
 
@@ -84,6 +84,11 @@ def read_histories(stage: str, root: str | Path | None = None) -> "pd.DataFrame"
     return _numbers(stage, "histories", root, ["embedding", "method", "seed", "learning_rate"])
 
 
+def read_distances(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
+    """Return the distances of retrieval (one row a query) of a stage, with columns of the run."""
+    return _numbers(stage, "distances", root, ["embedding", "setting", "seed"])
+
+
 def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None:
     """Add finished rows to the two tables of a stage: ``runs.csv`` and ``<name>.parquet``.
 
@@ -96,7 +101,7 @@ def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None
         The numbers of a run; ``attrs`` says how they were made, ``attrs["key"]`` which run it is.
     root : path
         Folder of the stage; rows that it has already stay, unless their key is among the new ones.
-    name : {"sums", "histories"}
+    name : {"sums", "histories", "distances"}
     """
     import pandas as pd
 

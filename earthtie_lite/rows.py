@@ -17,12 +17,12 @@ from .coords import Array, hold_out, unit_vectors
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import RandomConvolutions
 from .modalities import NAMES, PATCH_PIXELS, load_sample, thinned_names
-from .models import LocationEncoder
+from .models import EarthTie, LocationEncoder
 from .peers import load_geoclip
 from .protocol import in_report_half
 from .storage import cached, sha256
 from .streams import stream, torch_seed
-from .train import fit
+from .train import fit, new_run
 
 TRAINED = "trained"
 KINDS = (
@@ -201,6 +201,14 @@ def trained(row: Embedding, folder: str | Path) -> Run:
     if not (path / "run.json").is_file():  # else a row beside this one has trained it meanwhile
         run.save(path)
     return run
+
+
+def untrained(row: Embedding) -> EarthTie:
+    """Return a model of all modalities with the row's random weights."""
+    sample = load_sample(row.recipe.n, row.seed)
+    every = {name: np.arange(len(m)) for name, m in sample.items()}
+    config = row.recipe.config("melt", len(sample), row.seed)
+    return new_run(list(sample.values()), every, config, row.recipe.encoder(row.seed)).model
 
 
 def ensemble(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:

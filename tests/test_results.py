@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import earthtie_lite as et
-from earthtie_lite import experiments, results
-from earthtie_lite.evaluate import Evaluation, score
+from earthtie_lite import experiments, results, runner
+from earthtie_lite.evaluate import N_PLACES, Evaluation, score
 from earthtie_lite.inference import SUMS, scores
 from earthtie_lite.protocol import Grid
 from earthtie_lite.results import collect, in_labels, intervals, pick, same_seeds
@@ -171,10 +171,10 @@ def recomputed(row, folder):
     rows = np.unpackbits(np.load(results.folder() / "report" / "places.npy"))
     rows = np.flatnonzero(rows)
     tasks = {
-        name: et.load_task(name, experiments.N_PLACES).at(rows)
+        name: et.load_task(name, N_PLACES).at(rows)
         for name in ("elevation", "population", "climate", "country")
     }
-    z, _ = embed(row, tasks["country"].lonlat, folder, experiments.GEOCLIP)
+    z, _ = embed(row, tasks["country"].lonlat, folder, runner.GEOCLIP)
     again = scores(score(z, tasks, row.seed, "report", [Evaluation()]), ["task"])
     stored = pick(results.read_sums("report"), embedding=row.name, seed=row.seed, task=list(tasks))
     return tuple(t.set_index("task")["score"] for t in (again, scores(stored, ["task"])))
