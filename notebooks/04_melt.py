@@ -206,7 +206,7 @@ pd.DataFrame(table, index=regions, columns=names).round(2)
 # %% [markdown]
 # **Reading.** The two maps of {numref}`fig-04-words` differ as the two languages do. And no sample of text was ever
 # paired with an image. Yet the same places now answer to both. How far
-# such retrieval carries, and how it compares with chance and with location alone, is a question for a later chapter.
+# such retrieval carries, and how it compares with chance and with location alone: [What was never paired](10_never_paired.ipynb).
 
 # %% [markdown]
 # ## Limits

@@ -416,4 +416,4 @@ assert (seam < 1.0).all(axis=None), "no seam, no pole: less than a metre"
 # - [Meyer and Pebesma (2022)](https://doi.org/10.1038/s41467-022-29838-9): what a global map of a learned model can and cannot claim.
 # - [Šavrič, Patterson and Jenny (2019)](https://doi.org/10.1080/13658816.2018.1504949): the {term}`Equal Earth` projection used here.
 #
-# Next: back to [the welcome page](../book/welcome.md), or to [Probing](06_probing.ipynb) with an encoder of your own.
+# Next: [What was never paired](10_never_paired.ipynb): from a name to a map, from an image to a name.

@@ -1,0 +1,354 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Can an image find a name that it was never paired with?
+#
+# No image in this book has a caption, and no name has a picture. Each knows its place, and that is all they share. So every link from
+# one to the other has to pass through the {term}`location encoder`. We follow that link: from a piece of a name to a map, from an image to
+# a name and back, and measure how many kilometres it misses by.
+#
+# :::{admonition} About this notebook
+# :class: tip
+# - **You will be able to** draw where a piece of a name points to, retrieve between modalities that share no sample, and judge it by
+#   chance, by an untrained model and by the best that location alone allows.
+# - **Prerequisites** [MELT](04_melt.ipynb), [SALT](05_salt.ipynb); the two halves of the land in [Probing](06_probing.ipynb).
+# - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md) and [place names](../data/cards/places.md).
+# - **Time** about 2 minutes on two cores: one training is live, the distances over seeds are read.
+# :::
+
+# %% tags=["parameters"]
+profile = "sample"
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+from scipy.spatial import cKDTree
+from sklearn.metrics import roc_auc_score
+
+import earthtie_lite as et
+from earthtie_lite import modalities, results, retrieval
+from earthtie_lite.coords import unit_vectors
+
+size = et.profile(profile)
+sample = et.load_sample(n=size.n, seed=0)
+config = et.TrainConfig(
+    epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate, seed=0
+)
+model = et.fit(sample, config).model
+
+# %% [markdown]
+# ## Where does a piece of a name point to?
+#
+# The text head takes hashed {term}`character n-grams`, so a piece of a name has a vector, too. Its cosine with every place on land is a
+# map ({numref}`fig-10-pieces`). "Novo" means new in Slavic languages, "stan" ends the names of countries and villages from
+# Turkey to India, "San" is a saint in Spanish, "Llan" a parish in Welsh.
+
+# %%
+pieces = {"Novo": "^Novo", "stan": "stan$", "San": "^San ", "Llan": "^Llan"}
+cells, shape = et.maps.grid(size.spacing_deg)
+land = et.sample.is_land(cells)
+vectors = model.embed_modality("text", list(pieces))
+panels = {piece: np.full(shape, np.nan) for piece in pieces}
+for panel, values in zip(panels.values(), model.similarity(cells[land], vectors).T):
+    panel[land.reshape(shape)] = values
+
+# %% mystnb={"figure": {"name": "fig-10-pieces", "caption": "Pieces of names point to the regions of their languages, and smear where those are small. Cosine in the tied space between a piece of a name and every place on land. Grid of 1 degree, MELT, 20,000 pairs a modality, one seed."}, "image": {"alt": "Four world maps from dark blue to yellow. Novo is brightest over Eastern Europe and Russia, stan over Central and South Asia, San over Latin America and the Philippines; Llan has a weak, blurred maximum."}}
+figure = et.maps.prediction_map(panels, "cosine in the tied space", cmap="cividis")
+plt.close(figure)
+figure
+
+# %% [markdown]
+# A map invites us to see what we expect. So ask the names that no training saw (the sample keeps one name an area of 100 km², these are the
+# others): at places whose name has the piece, is the cosine higher than at other places? The area under the ROC curve is the
+# probability of that: 1 is always, 0.5 is chance. Beside it stands what needs no model at all: how near is the closest name with that
+# piece *in the training sample*?
+
+# %%
+seen, unseen = modalities.thinned_names(), modalities.other_names()
+known = {tuple(place) for place in sample["text"].lonlat}
+seen = seen[[place in known for place in zip(seen["lon"], seen["lat"])]]
+places = unseen[["lon", "lat"]].to_numpy()
+cosine = dict(zip(pieces, model.similarity(places, vectors).T))
+rows = {}
+for piece, pattern in pieces.items():
+    has = unseen["name"].str.contains(pattern)
+    listed = seen[seen["name"].str.contains(pattern)][["lon", "lat"]].to_numpy()
+    near = np.zeros(len(unseen))  # no name in the list: it cannot tell
+    if len(listed):
+        near -= cKDTree(unit_vectors(listed)).query(unit_vectors(places))[0]
+    rows[piece] = {"in the sample": len(listed), "unseen": has.sum()}
+    rows[piece] |= {"cosine": roc_auc_score(has, cosine[piece]), "list": roc_auc_score(has, near)}
+table = pd.DataFrame(rows).T
+table.style.format("{:.2f}").format("{:,.0f}", subset=["in the sample", "unseen"])
+
+# %% tags=["hide-input"]
+better = table.index[table["cosine"] > table["list"]]
+display(
+    Markdown(
+        f"**Reading.** The cosine finds unseen names of a kind with {table['cosine'].min():.2f} to {table['cosine'].max():.2f}. "
+        f"The list of names is better for all but {', '.join(better) or 'none'}: to find names by spelling, look them up. What the "
+        "tied space adds is not a better gazetteer but a bridge to images and lights, which no list has."
+    )
+)
+
+# %% [markdown]
+# ## Two routes between modalities
+#
+# Take an image that no training saw. Which name fits it? There are two ways to ask:
+#
+# - **direct**: the name with the largest cosine. Both vectors live in one space, but training never compared them: each was
+#   pulled towards places only.
+# - **through a place**: first the place with the largest cosine among 20,000 on land, then the name that lies nearest to that place. Both steps are what
+#   training practised.
+#
+# Two bounds frame them: the candidate **nearest** to the image's true place, the best that location alone allows, and **chance**. Queries and
+# candidates lie in the report half of the land: 1,000 images, lights or names that no training saw.
+
+# %%
+tied = retrieval.tie(model, retrieval.unseen(1000))
+live = retrieval.distances(tied)
+medians = live.groupby(["query", "target", "route"], sort=False)["km"].median().unstack("route")
+medians = medians[list(retrieval.ROUTES)]
+medians.style.format("{:,.0f}", na_rep="")
+
+# %% [markdown]
+# Median distances in km between the query's place and that of the match. In rows with the target "place" both routes are one.
+#
+# Four images, and what the second route finds ({numref}`fig-10-examples`):
+
+# %% mystnb={"figure": {"name": "fig-10-examples", "caption": "A desert is found on another edge of the same desert, a forest in the same belt. The first four images of the report half that are not all one colour, the distance to the place that the model thinks of first, and the unseen names nearest to that place. One seed, no selection by result."}, "image": {"alt": "Four small satellite patches in a row, each with a distance in kilometres and three place names as its title."}}
+where, patches = retrieval.unseen(1000)["satellite"]
+shown = np.flatnonzero(patches.std(axis=(2, 3)).mean(axis=1) > 15)[:4]
+guess = tied["place"].lonlat[retrieval.best_match(tied["satellite"], tied["place"])]
+tree = cKDTree(unit_vectors(places))
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.9), layout="constrained")
+for ax, i in zip(axes, shown):
+    ax.imshow(np.moveaxis(patches[i], 0, 2))
+    names = unseen["name"].iloc[tree.query(unit_vectors(guess[i : i + 1])[0], k=3)[1]]
+    far = et.coords.great_circle_km(where[i : i + 1], guess[i : i + 1]).item()
+    ax.set_title(f"{far:,.0f} km away\n" + "\n".join(names), fontsize=8)
+    ax.axis("off")
+plt.close(figure)
+figure
+
+# %% [markdown]
+# ## Over seeds
+#
+# `make results STAGE=retrieval` does the same with the encoders of [Probing](06_probing.ipynb), trained on 100,000 places a modality. Recall within
+# 500 km is the share of queries whose match lies that near. For MELT, along both routes:
+
+# %%
+found = results.read_distances("retrieval")
+display(Markdown(f"Made by {results.provenance('retrieval')}."))
+short = {"MELT satellite+lights+text": "MELT", "SALT satellite+lights+text": "SALT"}
+found["model"] = found["embedding"].replace(short)
+found.loc[found["setting"] == "inductive", "model"] = "MELT, region unseen"
+found["pair"] = found["query"] + " to " + found["target"]
+found = found[["model", "seed", "pair", "target", "route", "cell", "km"]]
+melt = found[found["model"] == "MELT"]
+radius = 500.0
+
+
+def recalls(some, by, against):
+    """Return recall within the radius with intervals over seeds and cells."""
+    sums = retrieval.recall_sums(some.rename(columns={against: "embedding"}), radius)
+    return results.intervals(sums, by)
+
+
+routes = recalls(melt.drop(columns=["model", "target"]), ["pair"], "route")
+routes["cell"] = results.as_text(routes)
+order = list(dict.fromkeys(melt["pair"]))
+order = [*order[:2], *order[3:5], *order[6:8], *order[2::3]]
+routes.pivot(index="pair", columns="embedding", values="cell").loc[
+    order, list(retrieval.ROUTES)
+].fillna("")
+
+# %% mystnb={"figure": {"name": "fig-10-routes", "caption": "Asked directly, modalities that were never paired hardly find each other; through a place, images find names and names find images. Recall within 500 km on the report half, MELT with 100,000 places a modality; lines are 95 % intervals over seeds and cells. Black: chance; grey: the candidate nearest to the true place."}, "image": {"alt": "Six rows of pairs of modalities. Orange squares for the direct route lie near zero beside black marks for chance; blue dots for the route through a place lie far to the right where satellite images or names ask, and near zero where lights ask."}}
+figure, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+marks = dict(zip(retrieval.ROUTES, ("s", "o", "|", "|")))
+colours = dict(zip(retrieval.ROUTES, (et.maps.CYCLE[1], et.maps.CYCLE[0], "#888888", "#000000")))
+for route, mark in marks.items():
+    row = routes[routes["embedding"] == route].set_index("pair").loc[order[:6]]
+    ax.plot(
+        row["mean"], range(6), mark, color=colours[route], ms=6 if mark != "|" else 14, label=route
+    )
+    ax.hlines(range(6), row["low"], row["high"], color=colours[route], lw=1)
+ax.set_yticks(range(6), order[:6])
+ax.invert_yaxis()
+ax.set(xlabel="recall within 500 km", xlim=(-0.01, 1.02))
+ax.grid(axis="x", alpha=0.3)
+figure.legend(loc="outside upper left", ncols=4, frameon=False)
+plt.close(figure)
+figure
+
+# %% [markdown]
+# ## Which training ties best?
+#
+# The same recall through a place, for MELT and SALT that saw the region, for MELT that saw nothing of the report half, and for random weights.
+
+# %%
+through = found[(found["route"] == "through a place") | (found["target"] == "place")]
+through = through[through["route"].isin(["through a place", "direct"])]
+models = recalls(through.drop(columns=["route", "target"]), ["pair"], "model")
+models["cell"] = results.as_text(models)
+kinds = ["MELT", "SALT", "MELT, region unseen", "untrained"]
+models.pivot(index="pair", columns="embedding", values="cell").loc[order, kinds]
+
+# %% tags=["hide-input"]
+at = models.pivot(index="pair", columns="embedding", values="mean")
+by_route = routes.pivot(index="pair", columns="embedding", values="mean")
+images, words = "satellite to text", "text to satellite"
+display(
+    Markdown(
+        f"**Reading.** Within 500 km, MELT finds a name for an image through a place in {by_route.loc[images, 'through a place']:.0%} of all cases, directly "
+        f"in {by_route.loc[images, 'direct']:.0%}, by chance in {by_route.loc[images, 'chance']:.0%}; the nearest name is that near in "
+        f"{by_route.loc[images, 'nearest']:.0%}. From a name to an image: {by_route.loc[words, 'through a place']:.0%}, "
+        f"{by_route.loc[words, 'direct']:.0%}, {by_route.loc[words, 'chance']:.0%} and {by_route.loc[words, 'nearest']:.0%}. "
+        f"SALT, whose last epochs all belong to one modality at a time, has {at.loc[images, 'SALT']:.0%} and {at.loc[words, 'SALT']:.0%}. Where the "
+        f"region was never seen, {at.loc[images, 'MELT, region unseen']:.0%} and {at.loc[words, 'MELT, region unseen']:.0%} remain."
+    )
+)
+
+# %% mystnb={"figure": {"name": "fig-10-distances", "caption": "The whole distribution says the same at every radius: the direct route runs beside chance, the one through a place far above it. Share of queries whose match lies within a distance, for names asked by images and images asked by names; MELT, all seeds together, report half."}, "image": {"alt": "Two panels with four rising curves over a logarithmic axis of kilometres. The grey curve of the nearest candidate rises first, then the blue one through a place; orange and black, direct and chance, rise together at thousands of kilometres."}}
+figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
+for ax, pair in zip(axes, (images, words)):
+    for route in retrieval.ROUTES:
+        km = melt[(melt["pair"] == pair) & (melt["route"] == route)]["km"]
+        ax.ecdf(km, color=colours[route], label=route)
+    ax.set(xscale="log", xlim=(10, 20_000), title=pair, xlabel="km to the match")
+    ax.grid(alpha=0.3)
+axes[0].set_ylabel("share of queries")
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False
+)
+plt.close(figure)
+figure
+
+# %% [markdown]
+# ## Why does the direct route fail?
+#
+# All modalities share a space, so why can they not be compared in it? Take the 20 directions in which the vectors of one modality vary most, and ask how
+# much of *another* modality's variance lies in them. Two sets of directions drawn blindly would share 20 parts of the width.
+
+# %%
+spread_of = {name: part.vectors - part.vectors.mean(axis=0) for name, part in tied.items()}
+main = {name: np.linalg.svd(v, full_matrices=False)[2][:20] for name, v in spread_of.items()}
+overlap = pd.DataFrame(
+    {
+        name: {other: ((v @ main[other].T) ** 2).sum() / (v**2).sum() for other in main}
+        for name, v in spread_of.items()
+    }
+)
+blind = 20 / tied["place"].vectors.shape[1]
+overlap.rename_axis("directions of").style.format("{:.2f}")
+
+# %% tags=["hide-input"]
+display(
+    Markdown(
+        f"**Reading.** Of the variance of names, {overlap.loc['satellite', 'text']:.2f} lies in the main directions of images, and "
+        f"{overlap.loc['text', 'satellite']:.2f} the other way round; directions drawn blindly would hold {blind:.2f}. Of the variance of places, the main "
+        f"directions of images hold {overlap.loc['satellite', 'place']:.2f}, those of names {overlap.loc['text', 'place']:.2f}, those of lights "
+        f"{overlap.loc['lights', 'place']:.2f}. Training gave each modality a part of the space to itself, and only the vector of a place has all parts."
+    )
+)
+
+# %% [markdown]
+# An image's vector says "steppe", a name's vector says "Turkic". Nothing compares the two words, and training never asked for it. A place where both
+# hold is what joins them. So {numref}`fig-10-distances` is no fault of the data: the link was learned, and it runs through the location encoder. There is a price: the parts of the space that
+# one modality takes are lost to the others, at a fixed width.
+#
+# ## Limits
+#
+# - An unseen name may stand next to a seen one: the regions were seen, except in the column that says otherwise.
+# - Names of one language share letters, so text points to a language's whole area. That is all that letters can tell.
+# - Night lights at one place look like lights anywhere else. A model cannot retrieve what the observation does not hold.
+# - "Nearest" is the best for a single guess of a place; a model of several possible places could beat it only by luck.
+#
+# ## Summary
+#
+# - Tying through places makes a common space: pieces of names become maps, without any list of languages.
+# - Modalities that were never paired find each other through a place, not by their cosine: each has directions of its own.
+# - Set four rows beside every retrieval: chance, random weights, a plain look-up, and the best that location alone allows.
+#
+# ## Exercises
+#
+# **Exercise 1 (check).** In models of images and captions, each modality's vectors share a direction that keeps the two apart (the modality gap), and
+# subtracting each modality's mean vector helps. Does it help the direct route here? Why does the table of overlaps let you expect that?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+centred = {}
+for name, part in tied.items():
+    vectors = spread_of[name] / np.linalg.norm(spread_of[name], axis=1, keepdims=True)
+    centred[name] = retrieval.Tied(part.lonlat, vectors)
+after = retrieval.distances(centred)
+direct = pd.DataFrame(
+    {
+        name: some[some["route"] == "direct"].groupby(["query", "target"])["km"].median()
+        for name, some in (("as trained", live), ("centred", after))
+    }
+)
+assert (direct["centred"].drop("place", level="target") > 1000).all()  # it does not
+direct.round(0)
+
+# %% [markdown]
+# **Exercise 2 (modify).** Let the second route lead through the ten best places instead of one, and keep the candidate nearest to any of them. Why is comparing
+# its distance with the old one unfair?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+scores = tied["satellite"].vectors @ tied["place"].vectors.T
+ten = np.argpartition(-scores, 10, axis=1)[:, :10]
+options = [
+    [et.coords.great_circle_km(where[[i]], tied["place"].lonlat[[j]]).item() for j in ten[i]]
+    for i in range(200)
+]
+one = et.coords.great_circle_km(where[:200], guess[:200])
+assert np.median(np.min(options, axis=1)) < np.median(one)  # ten guesses, and only the best counts
+round(float(np.median(np.min(options, axis=1)))), round(float(np.median(one)))
+
+# %% [markdown]
+# **Exercise 3 (open).** Ask with a name of your own, real or invented, and look at its map. Then change one letter. What does the model know of your name, and
+# what of its letters?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+mine = model.embed_modality("text", ["Neustadt", "Neustad"])
+change = float(mine[0] @ mine[1])
+assert 0 < change < 1  # most n-grams are the same, those at the end are not
+round(change, 2)
+
+# %% [markdown]
+# ## Check
+
+# %% tags=["check"]
+assert table.loc["San", "cosine"] > 0.6, "a common piece points to its language"
+assert (live.groupby("route")["km"].min() >= 0).all()
+best = live[live["route"] == "nearest"].groupby(["query", "target"])["km"].median()
+assert (best < medians["direct"]).all(), "location alone is a bound"
+assert (by_route["nearest"] > by_route["direct"]).all()
+for one, other in (("satellite", "text"), ("text", "satellite")):
+    assert overlap.loc[one, other] < overlap.loc[one, "place"], "places hold what both know"
+assert by_route.loc[images, "through a place"] > 3 * by_route.loc[images, "chance"]
+assert by_route.loc[words, "through a place"] > 3 * by_route.loc[words, "direct"]
+assert (at["MELT"] >= at["untrained"] - 0.01).all(), "random weights find nothing"
+assert at.loc[words, "MELT"] > at.loc[words, "MELT, region unseen"]
+
+# %% [markdown]
+# ## Further reading
+#
+# - [Hecht et al. (2026)](https://arxiv.org/abs/2606.20167): tying through the location, whose by-product this is.
+# - [Girdhar et al. (2023)](https://arxiv.org/abs/2305.05665): ImageBind ties six modalities through images and retrieves between pairs it never saw.
+# - [Liang et al. (2022)](https://arxiv.org/abs/2203.02053): the modality gap, why vectors of two modalities stay apart.
+#
+# Next: back to [the welcome page](../book/welcome.md).
