@@ -116,7 +116,7 @@ def on_grid(values):
     return full.reshape(shape)
 
 
-# %% mystnb={"figure": {"name": "fig-08-elevation", "caption": "The great highlands are found, ranges narrower than the encoder can resolve are not. Truth (heights at the centres of 1-degree cells) and linear predictions from 729 labels in three parts of the development half; grey: sea, Antarctica, Greenland. One trained seed, one draw of labels."}, "image": {"alt": "Four world maps on one colour scale. The truth is sharp. Harmonics give smooth waves; the untrained encoder is about as smooth; MELT draws Tibet, the Andes and the Rockies more narrowly and adds patches elsewhere, some of them right."}}
+# %% mystnb={"figure": {"name": "fig-08-elevation", "caption": "From labels in a quarter of the land the untrained rows give almost flat maps; MELT finds the great highlands, but no narrow range. Truth (heights at the centres of 1-degree cells) and linear predictions from 729 labels in three parts of the development half; grey: sea, Antarctica, Greenland. One trained seed, one draw of labels."}, "image": {"alt": "Four world maps on one colour scale. The truth is sharp. Harmonics and the untrained encoder are nearly flat, with one broad rise over central Asia; MELT draws Tibet at its full height, the Andes and the Rockies, all of them blurred."}}
 panels = {"truth": truth, **predicted}
 figure = et.maps.prediction_map(
     {title: on_grid(values) for title, values in panels.items()}, "elevation (m)", limits=limits
@@ -125,11 +125,11 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# **Reading.** Start with what all three predictions share in {numref}`fig-08-elevation`: it needs no training, only labels and a smooth basis.
-# Then look at what none of them has: narrow ranges, valleys, coasts. Harmonics below degree 10 have waves of about 4,000 km, and what the
-# encoder makes of them is finer but still broad. {numref}`fig-08-error` shows the difference to the truth.
+# **Reading.** Start with what all three predictions share in {numref}`fig-08-elevation`: a rise over central Asia needs no training. The first two have little more.
+# Cross-validation between cells found that what harmonics learn in one cell seldom holds in the next, and chose a penalty that leaves almost nothing but the mean.
+# Then look at what none of the three has: narrow ranges, valleys, coasts. {numref}`fig-08-error` shows the difference to the truth.
 
-# %% mystnb={"figure": {"name": "fig-08-error", "caption": "Errors come in regions, and both encoders share many of them. Prediction minus truth; orange: too high, purple: too low. 729 labels in three parts of the development half, one trained seed, one draw of labels."}, "image": {"alt": "Two world maps of errors in orange and purple. High ranges such as the Andes and the rim of Tibet are purple, land beside them is orange."}}
+# %% mystnb={"figure": {"name": "fig-08-error", "caption": "Errors come in regions. The untrained encoder misses every highland; MELT misses the rims of highlands and overshoots beside them. Prediction minus truth; orange: too high, purple: too low. 729 labels in three parts of the development half, one trained seed, one draw of labels."}, "image": {"alt": "Two world maps of errors in orange and purple. High ranges such as the Andes and the rim of Tibet are purple, land beside them is orange."}}
 errors = {name: values - truth for name, values in predicted.items()}
 figure = et.maps.prediction_map(
     {name: on_grid(errors[name]) for name in ("untrained", "MELT")},
@@ -240,7 +240,7 @@ sums = sums.groupby(pd.cut(truth[scored], edges), observed=True).sum()
 by_height = sums[list(errors)].div(sums["weight"], axis=0)
 by_height.style.format("{:+,.0f} m")
 
-# %% mystnb={"figure": {"name": "fig-08-where", "caption": "Outside Asia no row is much better than the continent's own mean would be, and high land is predicted too low. Left: root mean square error by continent on the report half, 729 labels, in blocks, five retrained seeds; lines are 95 % intervals over seeds and cells, grey marks the spread of the true heights. Right: mean error by true height in the part without labels, one trained seed, one draw of labels, so no interval."}, "image": {"alt": "Left, dots with horizontal intervals for six continents and four rows beside a grey mark for the spread of the truth; the dots lie clearly left of the mark in Asia and near or right of it elsewhere. Right, three lines that start above zero in lowlands and fall far below zero above 2,000 metres."}}
+# %% mystnb={"figure": {"name": "fig-08-where", "caption": "In Asia every row beats the continent's own mean by far, elsewhere hardly any does; and the highest land is predicted too low. Left: root mean square error by continent on the report half, 729 labels, in blocks, five retrained seeds; lines are 95 % intervals over seeds and cells, grey marks the spread of the true heights. Right: mean error by true height in the part without labels, one trained seed, one draw of labels, so no interval."}, "image": {"alt": "Left, dots with horizontal intervals for six continents and four rows beside a grey mark for the spread of the truth; the dots lie clearly left of the mark in Asia and near or right of it elsewhere. Right, three lines that start above zero in lowlands and fall below zero above 2,000 metres, MELT's least."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", width_ratios=(1.3, 1))
 marks = {"ms": 26, "color": "#888888", "label": "spread of truth"}
 axes[0].plot(metres["spread"], range(len(metres)), "|", **marks)
