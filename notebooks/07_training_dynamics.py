@@ -240,7 +240,8 @@ display(
 # pairs in batches of 2,048, at a constant rate of 0.0001. The same encoder, trained that way (`--recipe paper`), ten minutes and more a run on one thread:
 
 # %% mystnb={"figure": {"name": "fig-07-paper", "caption": "At the paper's own setting SALT's loss is a saw from the first epoch to the last, MELT's is smooth, and all have flattened long before the end. Training loss at batch 2,048, constant rate 0.0001, 15 million pairs, one seed; the colour is the active modality, black all three. Right: satellite alone, the control."}, "image": {"alt": "Three panels of training loss over 15 million pairs. SALT alternates between three coloured bands all along; MELT and satellite alone fall quickly, then ever more slowly along a thin band."}}
-paper = paper.assign(kind=kind_of(paper)).sort_values("kind", ascending=False)
+order_of = ["SALT", "MELT", "control"]
+paper = paper.assign(kind=pd.Categorical(kind_of(paper), order_of)).sort_values(["kind", "step"])
 figure = charts.traces(paper, {"loss": "training loss (nats)"})
 plt.close(figure)
 figure
