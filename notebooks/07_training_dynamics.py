@@ -275,7 +275,7 @@ shown = pairs.pivot(index=["row", "name"], columns="task", values="cell")
 shown.loc[rows, tasks].rename_axis(["", "minus"])
 
 # %% tags=["hide-input"]
-pairs = pairs.set_index(["row", "name", "task"])[["difference", "low", "high"]]
+pairs = pairs.set_index(["row", "name", "task"]).sort_index()[["difference", "low", "high"]]
 gain = pairs.loc[(f"paper: {main[0]}", f"chosen: {main[0]}")]
 best = [
     pairs.loc[(f"paper: {main[0]}", f"paper: {experiments.BEST_SINGLE[task]}", task)]
