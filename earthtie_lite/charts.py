@@ -27,7 +27,7 @@ def traces(steps: "pd.DataFrame", columns: Mapping[str, str]) -> Figure:
     figure, axes = plt.subplots(
         len(columns),
         len(kinds),
-        figsize=(4.5 * len(kinds), 2.1 * len(columns) + 0.3),
+        figsize=(9, 2.1 * len(columns) + 0.3),
         sharex=True,
         sharey="row",
         squeeze=False,

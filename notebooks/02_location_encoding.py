@@ -158,6 +158,8 @@ task = et.load_task("elevation", n=size.n_task)
 split = et.probes.draw_split(task.lonlat, "block", seed=0)
 fitted = split.labels(size.n_task // 2, seed=0)
 between = np.setdiff1d(split.pool, fitted)
+
+# %%
 rows, fits = [], {}
 for L in (5, 10, 20):
     Y = et.SphericalHarmonics(L)(task.lonlat) * np.sqrt(4 * np.pi)  # mean square 1 on the sphere

@@ -164,6 +164,7 @@ def quality(true, values, weight):
     }
 
 
+# %%
 part = protocol.parts(places, protocol.FIRST)
 where = {"between labels": np.isin(part, (1, 2, 3)), "no label near": part == 0}
 table = pd.DataFrame(
@@ -221,6 +222,8 @@ report["continent"] = report["cell"].map(protocol.Grid().table()["continent"])
 report = report[report["continent"] != "Antarctica"]  # two cells of southern islands
 total = report[report["embedding"] == melt3].groupby("continent")[["n", "total", "square"]].sum()
 spread = np.sqrt(total["square"] / total["n"] - (total["total"] / total["n"]) ** 2)
+
+# %%
 # A score is 1 - wrong / spread. With a spread of 1 it is 1 minus the mean squared error, in km2.
 squared = report.assign(wrong=report["wrong"] / 1e6, total=0.0, square=report["n"])
 by_continent = results.intervals(squared, ["continent"])
@@ -236,44 +239,40 @@ edges = [-500, 200, 500, 1000, 2000, 6000]
 scored = where["no label near"]
 sums = pd.DataFrame({name: (error * weights)[scored] for name, error in errors.items()})
 sums = sums.assign(weight=weights[scored])
-sums = sums.groupby(pd.cut(truth[scored], edges), observed=True).sum()
+sums = sums.groupby(pd.cut(truth[scored], edges), observed=False).sum()
 by_height = sums[list(errors)].div(sums["weight"], axis=0)
+by_height.index = ["< 200", "to 500", "to 1,000", "to 2,000", "> 2,000"]  # metres
 by_height.style.format("{:+,.0f} m")
 
 # %% mystnb={"figure": {"name": "fig-08-where", "caption": "In Asia every row beats the continent's own mean by far, elsewhere hardly any does; and the highest land is predicted too low. Left: root mean square error by continent on the report half, 729 labels, in blocks, five retrained seeds; lines are 95 % intervals over seeds and cells, grey marks the spread of the true heights. Right: mean error by true height in the part without labels, one trained seed, one draw of labels, so no interval."}, "image": {"alt": "Left, dots with horizontal intervals for six continents and four rows beside a grey mark for the spread of the truth; the dots lie clearly left of the mark in Asia and near or right of it elsewhere. Right, three lines that start above zero in lowlands and fall below zero above 2,000 metres, MELT's least."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", width_ratios=(1.3, 1))
-marks = {"ms": 26, "color": "#888888", "label": "spread of truth"}
-axes[0].plot(metres["spread"], range(len(metres)), "|", **marks)
+axes[0].plot(metres["spread"], metres.index, "|", ms=26, color="#888888", label="spread of truth")
 for k, (name, label) in enumerate(shown.items()):
     row = by_continent[by_continent["embedding"] == name].set_index("continent").loc[metres.index]
     y, style = np.arange(len(metres)) + 0.15 * (k - 1.5), {"color": et.maps.CYCLE[k]}
     axes[0].hlines(y, row["low"], row["high"], lw=1, **style)
     axes[0].plot(row["mean"], y, "o", ms=4, label=label, **style)
-    if label in by_height:
-        axes[1].plot(range(len(by_height)), by_height[label], "o-", ms=4, **style)
-axes[0].set_yticks(range(len(metres)), metres.index)
 axes[0].set(xlabel="RMSE, or spread of the truth (m)", xlim=(0, None))
+by_height.plot(ax=axes[1], style="o-", ms=4, color=list(et.maps.CYCLE[:3]), legend=False)
 axes[1].axhline(0, color="black", lw=0.8)
-axes[1].set_xticks(range(5), ["< 200", "to 500", "to 1,000", "to 2,000", "> 2,000"], fontsize=8)
+axes[1].tick_params(labelsize=8)
 axes[1].set(xlabel="true elevation (m)", ylabel="mean error (m)")
-handles = axes[0].get_legend_handles_labels()
-figure.legend(*handles, loc="outside upper left", ncols=5, frameon=False)
+legend = {"loc": "outside upper left", "ncols": 5, "frameon": False}
+figure.legend(*axes[0].get_legend_handles_labels(), **legend)
 plt.close(figure)
 figure
 
 # %% tags=["hide-input"]
 pairs = results.paired(squared, melt3, ["untrained", "GeoCLIP"], ["continent"])
-said = []
+said = ""
 for name, rows in pairs.set_index("continent").groupby("name", sort=False):
     ahead, behind = rows.index[rows["low"] > 0], rows.index[rows["high"] < 0]
-    said.append(
-        f"Against {name}, MELT's squared error is smaller, with an interval of the paired difference that excludes zero, in "
-        f"{', '.join(ahead) or 'no continent'}, and larger in {', '.join(behind) or 'no continent'}."
-    )
+    said += f"Against {name}, MELT's squared error is smaller in {', '.join(ahead) or 'no continent'} and "
+    said += f"larger in {', '.join(behind) or 'no continent'}, by a paired interval that excludes zero. "
 useless = metres.index[metres[melt3] > metres["spread"]]
 display(
     Markdown(
-        f"**Reading.** {' '.join(said)} The continent's own mean would have been a better answer than MELT's in "
+        f"**Reading.** {said}The continent's own mean would have been a better answer than MELT's in "
         f"{', '.join(useless) or 'no continent'}. The global R² of elevation is made in the high mountains of a few cells: "
         "a gain there need not reach anyone else. Exploratory."
     )

@@ -42,6 +42,7 @@ import earthtie_lite as et
 from earthtie_lite import modalities, results, retrieval
 from earthtie_lite.coords import unit_vectors
 
+# %%
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
 config = et.TrainConfig(
@@ -81,6 +82,8 @@ seen, unseen = modalities.thinned_names(), modalities.other_names()
 known = {tuple(place) for place in sample["text"].lonlat}
 seen = seen[[place in known for place in zip(seen["lon"], seen["lat"])]]
 places = unseen[["lon", "lat"]].to_numpy()
+
+# %%
 cosine = dict(zip(pieces, model.similarity(places, vectors).T))
 rows = {}
 for piece, pattern in pieces.items():
@@ -121,7 +124,7 @@ display(
 tied = retrieval.tie(model, retrieval.unseen(1000))
 live = retrieval.distances(tied)
 medians = live.groupby(["query", "target", "route"], sort=False)["km"].median().unstack("route")
-medians = medians[list(retrieval.ROUTES)]
+medians = medians[list(retrieval.ROUTES)].sort_index()
 medians.style.format("{:,.0f}", na_rep="")
 
 # %% [markdown]
@@ -148,7 +151,7 @@ figure
 # ## Over seeds
 #
 # `make results STAGE=retrieval` does the same with the encoders of [Probing](06_probing.ipynb), trained on 100,000 places a modality. Recall within
-# 500 km is the share of queries whose match lies that near. For MELT, along both routes:
+# 500 km is the share of queries whose match lies that near. For MELT, along both routes ({numref}`fig-10-routes`):
 
 # %%
 found = results.read_distances("retrieval")
@@ -168,6 +171,7 @@ def recalls(some, by, against):
     return results.intervals(sums, by)
 
 
+# %%
 routes = recalls(melt.drop(columns=["model", "target"]), ["pair"], "route")
 routes["cell"] = results.as_text(routes)
 order = list(dict.fromkeys(melt["pair"]))
@@ -178,13 +182,11 @@ routes.pivot(index="pair", columns="embedding", values="cell").loc[
 
 # %% mystnb={"figure": {"name": "fig-10-routes", "caption": "Asked directly, modalities that were never paired hardly find each other; through a place, images find names and names find images. Recall within 500 km on the report half, MELT with 100,000 places a modality; lines are 95 % intervals over seeds and cells. Black: chance; grey: the candidate nearest to the true place."}, "image": {"alt": "Six rows of pairs of modalities. Orange squares for the direct route lie near zero beside black marks for chance; blue dots for the route through a place lie far to the right where satellite images or names ask, and near zero where lights ask."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-marks = dict(zip(retrieval.ROUTES, ("s", "o", "|", "|")))
+marks = dict(zip(retrieval.ROUTES, (("s", 6), ("o", 6), ("|", 14), ("|", 14))))
 colours = dict(zip(retrieval.ROUTES, (et.maps.CYCLE[1], et.maps.CYCLE[0], "#888888", "#000000")))
-for route, mark in marks.items():
+for route, (mark, ms) in marks.items():
     row = routes[routes["embedding"] == route].set_index("pair").loc[order[:6]]
-    ax.plot(
-        row["mean"], range(6), mark, color=colours[route], ms=6 if mark != "|" else 14, label=route
-    )
+    ax.plot(row["mean"], range(6), mark, color=colours[route], ms=ms, label=route)
     ax.hlines(range(6), row["low"], row["high"], color=colours[route], lw=1)
 ax.set_yticks(range(6), order[:6])
 ax.invert_yaxis()
