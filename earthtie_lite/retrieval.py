@@ -33,6 +33,11 @@ class Tied:
     lonlat : array, shape (N, 2), degrees
     vectors : array, shape (N, D)
         Unit vectors of the tied space.
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite vector a place.
     """
 
     lonlat: Array
@@ -44,10 +49,19 @@ class Tied:
             raise ValueError(
                 f"expected vectors ({len(self.lonlat)}, D), one a place, got {self.vectors.shape}"
             )
+        bad = ~np.isfinite(self.vectors).all(axis=1)
+        if bad.any():
+            raise ValueError(f"vectors must be finite, not in row {int(np.argmax(bad))}")
 
 
 def best_match(queries: Tied, candidates: Tied) -> NDArray[np.int64]:
     """Return the candidate with the largest cosine for each query: row numbers (Q,)."""
+    widths = queries.vectors.shape[1], candidates.vectors.shape[1]
+    if widths[0] != widths[1]:
+        raise ValueError(
+            f"queries of width {widths[0]} need candidates of the same width, got "
+            f"{candidates.vectors.shape}"
+        )
     parts = range(0, len(queries.vectors), SLICE)
     found = [(queries.vectors[i : i + SLICE] @ candidates.vectors.T).argmax(axis=1) for i in parts]
     return np.concatenate(found)

@@ -59,6 +59,9 @@ def test_slices_change_nothing(monkeypatch):
     [
         (lambda t: retrieve(t, t, "by air"), "unknown route 'by air': expected one of"),
         (lambda t: retrieve(t, t, "through a place"), "needs places=: embed some"),
+        (lambda t: Tied(AT, UNITS * np.nan), "vectors must be finite, not in row 0"),
+        (lambda t: retrieve(t, Tied(AT, UNITS[:, :2])), r"of width 3 need candidates .* \(3, 2\)"),
+        (lambda t: Tied(AT[:0], UNITS[:0]), "lonlat is empty: at least one place is needed"),
         (lambda t: Tied(AT, UNITS[:2]), r"expected vectors \(3, D\), one a place, got \(2, 3\)"),
         (
             lambda t: unseen(10_000_000),
