@@ -148,6 +148,8 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
     chosen = np.asarray(rows)
     if not callable(model):
         raise ValueError("fit_probe needs a model or an encoding, which can embed new places")
+    if not chosen.size or not np.isin(chosen, np.arange(len(task))).all():
+        raise ValueError(f"rows must be numbers from 0 to {len(task) - 1}, got {rows!r}")
     embed = model.embed if hasattr(model, "embed") else model
     some = task.at(chosen)
     groups = block_ids(some.lonlat, CELL_KM)

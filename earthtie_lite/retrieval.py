@@ -127,8 +127,10 @@ def unseen(n: int) -> dict[str, tuple[Array, Any]]:
     """
     names = other_names()
     names = names[in_report_half(names[["lon", "lat"]].to_numpy(), 0.0)]
-    if not 1 <= n <= len(names):
-        raise ValueError(f"n must lie in [1, {len(names)}], the names of the report half, got {n}")
+    if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(names):
+        raise ValueError(
+            f"n must be an integer in [1, {len(names)}], the names of the report half, got {n!r}"
+        )
     drawn = names.iloc[stream("queries of text").permutation(len(names))[:n]]
     found: dict[str, tuple[Array, Any]] = {}
     for name, size in PATCH_PIXELS.items():

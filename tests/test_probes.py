@@ -288,6 +288,12 @@ def test_a_fitted_probe_of_an_array_is_refused(linear_task, z):
         fit_probe(z, linear_task, np.arange(100))
 
 
+@pytest.mark.parametrize("rows", [[], [0, 3000], [0.5], [-1]])
+def test_rows_that_a_task_does_not_have_are_refused(linear_task, rows):
+    with pytest.raises(ValueError, match="rows must be numbers from 0 to 2999"):
+        fit_probe(et.UnitVectors(), linear_task, rows)
+
+
 def test_labels_in_a_single_block_are_refused():
     near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
     task = Task("town", near, near[:, 0], "regression", "m")

@@ -65,7 +65,7 @@ def test_slices_change_nothing(monkeypatch):
         (lambda t: Tied(AT, UNITS[:2]), r"expected vectors \(3, D\), one a place, got \(2, 3\)"),
         (
             lambda t: unseen(10_000_000),
-            r"n must lie in \[1, \d+\], the names of the report half, got 10000000",
+            r"n must be an integer in \[1, \d+\], the names of the report half, got 10000000",
         ),
     ],
 )
