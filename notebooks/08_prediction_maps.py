@@ -253,12 +253,11 @@ for k, (name, label) in enumerate(shown.items()):
     axes[0].hlines(y, row["low"], row["high"], lw=1, **style)
     axes[0].plot(row["mean"], y, "o", ms=4, label=label, **style)
 axes[0].set(xlabel="RMSE, or spread of the truth (m)", xlim=(0, None))
-by_height.plot(ax=axes[1], style="o-", ms=4, color=list(et.maps.CYCLE[:3]), legend=False)
+by_height.plot(ax=axes[1], style="o-", color=list(et.maps.CYCLE[:3]), legend=False, fontsize=8)
 axes[1].axhline(0, color="black", lw=0.8)
-axes[1].tick_params(labelsize=8)
 axes[1].set(xlabel="true elevation (m)", ylabel="mean error (m)")
-legend = {"loc": "outside upper left", "ncols": 5, "frameon": False}
-figure.legend(*axes[0].get_legend_handles_labels(), **legend)
+handles = axes[0].get_legend_handles_labels()
+figure.legend(*handles, loc="outside upper left", ncols=5, frameon=False)
 plt.close(figure)
 figure
 
