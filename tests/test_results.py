@@ -201,8 +201,5 @@ def test_two_rows_at_random_are_made_again(tmp_path):
 def test_two_trained_rows_at_random_are_made_again(tmp_path):
     for row in at_random(("trained",), 2):
         again, stored = recomputed(row, tmp_path)
-        # Another processor rounds otherwise, and training amplifies it. Between processors of two
-        # makers MELT's scores moved by up to 0.003, those of text alone by 0.032 on one task.
-        apart = (again - stored).abs()
-        assert apart.max() < 0.06, f"{row}\n{apart}"
-        assert apart.mean() < 0.03, f"{row}\n{apart}"
+        # Another processor rounds otherwise, and training amplifies it.
+        np.testing.assert_allclose(again[stored.index], stored, atol=0.03, err_msg=str(row))
