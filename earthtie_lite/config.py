@@ -121,8 +121,6 @@ class Profile:
         Places with labels.
     n_labels : int
         Label budget of a probe.
-    seeds : int
-        Draws of labels and of held-out blocks.
     spacing_deg : float
         Grid of a map.
     """
@@ -133,14 +131,13 @@ class Profile:
     learning_rate: float
     n_task: int
     n_labels: int
-    seeds: int
     spacing_deg: float
 
 
 PROFILES = {
-    "smoke": Profile(2_000, 4, 256, 1e-3, 2_000, 243, 2, 5.0),
-    "sample": Profile(20_000, 12, 2048, 1e-3, 20_000, 729, 4, 1.0),
-    "paper": Profile(100_000, 50, 2048, 1e-4, 100_000, 729, 5, 0.5),
+    "smoke": Profile(2_000, 4, 256, 1e-3, 2_000, 243, 5.0),
+    "sample": Profile(20_000, 12, 2048, 1e-3, 20_000, 729, 1.0),
+    "paper": Profile(100_000, 50, 2048, 1e-4, 100_000, 729, 0.5),
 }
 
 
