@@ -153,7 +153,7 @@ class Embedding:
         """Name in the tables, such as "MELT satellite+text"."""
         joined = "+".join(self.modalities)
         trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
-        plain = self.kind in (TRAINED, "untrained") and not self.recipe.skip
+        plain = self.kind in (TRAINED, "untrained", "ensemble") and not self.recipe.skip
         return (trained if self.kind == TRAINED else self.kind) + (", no skip" if plain else "")
 
 
