@@ -7,9 +7,10 @@ from .checkpoint import Run, load
 from .config import TrainConfig, profile
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import CharacterNGrams, RandomConvolutions
+from .location import LocationEncoder
 from .losses import nt_xent
 from .modalities import Modality, load_sample
-from .models import EarthTie, LocationEncoder
+from .models import EarthTie
 from .probes import probe, summarise
 from .progress import ProgressBar
 from .tasks import Task, load_task

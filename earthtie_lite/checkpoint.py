@@ -10,7 +10,8 @@ import numpy as np
 
 from . import features
 from .config import TrainConfig
-from .models import EarthTie, LocationEncoder
+from .location import LocationEncoder
+from .models import EarthTie
 from .storage import sha256, write_atomic
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def load(folder: str | Path) -> Run:
             if key.startswith(f"{name}.")
         }
         featurisers[name] = features.from_spec(spec, state)
-    model = EarthTie(encoder, in_dims, featurisers)
+    model = EarthTie(encoder, in_dims, featurisers, config.scales)
     try:
         model.load_state_dict(parts["model"])
     except RuntimeError as error:

@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from .losses import DIRECTIONS, NEGATIVES
 
 METHODS = ("melt", "salt")
+OPTIONS = {
+    "method": METHODS,
+    "schedule": ("constant", "cosine"),
+    "direction": DIRECTIONS,
+    "negatives": NEGATIVES,
+    "scales": ("shared", "own"),
+    "switch": ("epoch", "step"),
+    "moments": ("kept", "reset"),
+    "objective": ("contrast", "regression"),
+    "device": ("auto", "cpu", "cuda"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,17 @@ class TrainConfig:
         Of the learning rate, over all steps.
     direction, negatives : str
         Options of :func:`~earthtie_lite.losses.nt_xent`.
+    scales : {"shared", "own"}
+        One logit scale for all modalities, as in the paper, or one for each.
+    switch : {"epoch", "step"}
+        When SALT takes the next modality.
+    head_warmup : int
+        Steps after each switch in which SALT trains the returning head alone.
+    moments : {"kept", "reset"}
+        What becomes of the optimiser's moments where an epoch of SALT switches.
+    objective : {"contrast", "regression"}
+        "regression", a control, predicts the modalities' standardised features from the place by
+        least squares, through the transposed heads.
     val_fraction : float
         Part of the globe's blocks held out for the validation loss, with a buffer of one patch
         around them; 0 for none.
@@ -51,6 +73,11 @@ class TrainConfig:
     schedule: str = "constant"
     direction: str = "both"
     negatives: str = "cross"
+    scales: str = "shared"
+    switch: str = "epoch"
+    head_warmup: int = 0
+    moments: str = "kept"
+    objective: str = "contrast"
     val_fraction: float = 0.1
     val_batch_size: int = 256
     patience: int | None = None
@@ -59,13 +86,7 @@ class TrainConfig:
     save_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, options in (
-            ("method", METHODS),
-            ("schedule", ("constant", "cosine")),
-            ("direction", DIRECTIONS),
-            ("negatives", NEGATIVES),
-            ("device", ("auto", "cpu", "cuda")),
-        ):
+        for name, options in OPTIONS.items():
             if getattr(self, name) not in options:
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}: expected one of {options}"
@@ -76,6 +97,7 @@ class TrainConfig:
             ("val_batch_size", 2),
             ("seed", 0),
             ("save_every", 1),
+            ("head_warmup", 0),
             ("patience", 1),
         ):
             value = getattr(self, name)
@@ -87,6 +109,8 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        if self.head_warmup and self.switch == "step":
+            raise ValueError("head_warmup needs turns of an epoch: switch must be 'epoch'")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be positive, got 0")
         if self.val_fraction >= 1:

@@ -30,7 +30,8 @@ def nt_xent(
     location, modality : Tensor, shape (B, D)
         Unit vectors; row i of one belongs to row i of the other.
     logit_scale : Tensor or float
-        Logarithm of the scale s, which is the inverse of the temperature.
+        Logarithm of the scale s, which is the inverse of the temperature: one for all, or one a
+        pair (B,), by which the pair's two anchors compare their candidates.
     direction : {"both", "to_location", "to_modality"}
         What the anchors look for: "to_location" starts from the modality and picks its place,
         "to_modality" starts from the place, "both" averages the two.
@@ -46,7 +47,7 @@ def nt_xent(
     Raises
     ------
     ValueError
-        For an unknown option or embeddings of different shapes.
+        For an unknown option, or embeddings or scales of another shape.
 
     Examples
     --------
@@ -64,23 +65,30 @@ def nt_xent(
             f"got {tuple(location.shape)} and {tuple(modality.shape)}"
         )
     scale = torch.as_tensor(logit_scale, dtype=location.dtype, device=location.device).exp()
+    if scale.shape not in ((), (len(location),)):
+        raise ValueError(
+            f"logit_scale must be a number or have shape ({len(location)},), got "
+            f"{tuple(scale.shape)}"
+        )
+    scale = scale.unsqueeze(-1)  # (1,) or (B, 1)
     cross = scale * location @ modality.T  # (B, B): row = place, column = observation
     partner = cross.diagonal()
     losses = []
     # A row's candidates lie along it, a column's too: nothing is transposed or copied.
     if direction in ("both", "to_modality"):
-        logits = _candidates(cross, location, scale, negatives, dim=1)
+        logits = cross
+        if negatives == "all":
+            logits = torch.cat([cross, _others(location, scale)], dim=1)  # (B, 2B)
         losses.append((logits.logsumexp(dim=1) - partner).mean())
     if direction in ("both", "to_location"):
-        logits = _candidates(cross, modality, scale, negatives, dim=0)
+        logits = cross if len(scale) == 1 else location @ (scale * modality).T
+        if negatives == "all":
+            logits = torch.cat([logits, _others(modality, scale).T], dim=0)  # (2B, B)
         losses.append((logits.logsumexp(dim=0) - partner).mean())
     return torch.stack(losses).mean()
 
 
-def _candidates(cross: Tensor, anchors: Tensor, scale: Tensor, negatives: str, dim: int) -> Tensor:
-    """Append the anchors' own side, themselves excepted, along ``dim``: B or 2B logits each."""
-    if negatives == "cross":
-        return cross
+def _others(anchors: Tensor, scale: Tensor) -> Tensor:
+    """Compare each anchor with the others of its own side, itself excepted: logits (B, B)."""
     own = scale * anchors @ anchors.T
-    own = own.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -math.inf)
-    return torch.cat([cross, own], dim=dim)
+    return own.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -math.inf)

@@ -16,8 +16,9 @@ from .config import TrainConfig
 from .coords import Array, hold_out, unit_vectors
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import RandomConvolutions
+from .location import LocationEncoder
 from .modalities import NAMES, PATCH_PIXELS, load_sample, thinned_names
-from .models import EarthTie, LocationEncoder
+from .models import EarthTie
 from .peers import load_geoclip
 from .protocol import in_report_half
 from .storage import cached, sha256
@@ -53,7 +54,7 @@ class Recipe:
     batch_size, learning_rate, schedule
         Of :class:`~earthtie_lite.config.TrainConfig`.
     n_degrees, width, depth, out_dim, dropout, skip, omega
-        Of :class:`~earthtie_lite.models.LocationEncoder` on spherical harmonics.
+        Of :class:`~earthtie_lite.location.LocationEncoder` on spherical harmonics.
     """
 
     name: str

@@ -2,28 +2,26 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from .batches import Rows, batches, split_rows, steps_per_epoch
 from .checkpoint import Run, load, optimiser_state, refuse_other_run, restore_optimiser
 from .config import TrainConfig
-from .coords import hold_out
+from .location import LocationEncoder
 from .losses import nt_xent
 from .modalities import Modality, as_modalities
-from .models import EarthTie, LocationEncoder
-from .sample import PATCH_KM
+from .models import EarthTie
 from .streams import stream, torch_seed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Rows = dict[str, NDArray[np.int64]]  # row numbers of each modality that takes part
 Tensors = dict[str, Tensor]  # one tensor a modality
 
 
@@ -93,6 +91,8 @@ def fit(
             if ended:
                 break
             torch.manual_seed(torch_seed("dropout", config.seed, epoch))  # no state to save
+            if config.moments == "reset" and config.method == "salt":
+                optimiser.state.clear()
             rows: list[dict[str, Any]] = []
             for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
                 for group in optimiser.param_groups:
@@ -101,6 +101,9 @@ def fit(
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 steepness = gradient_norm(model.encoder)
+                if config.method == "salt" and step < config.head_warmup:
+                    for parameter in model.encoder.parameters():
+                        parameter.grad = None  # the returning head catches up alone
                 optimiser.step()
                 model.clamp_logit_scale()  # after the step, as CLIP does
                 done = epoch * n_steps + step + 1
@@ -112,7 +115,7 @@ def fit(
                         "modality": "+".join(batch),
                         "loss": loss.detach(),
                         "val_loss": math.nan,
-                        "logit_scale": model.logit_scale.detach().clone(),
+                        "logit_scale": mean_scale(model, batch),
                         "seconds": before + time.perf_counter() - started,
                         "grad_norm": steepness,
                     }
@@ -150,72 +153,32 @@ def tied_loss(
     the others too.
     """
     places = torch.cat([basis[name][rows] for name, rows in batch.items()])  # (B, E)
+    if config.objective == "regression":
+        return predicted_loss(model, model.encoder(places), features, batch)
     observed = [model.observe(name, features[name][rows]) for name, rows in batch.items()]
+    scales = [model.scale_of(name).expand(len(rows)) for name, rows in batch.items()]
     return nt_xent(
         model.locate(places),  # (B, D)
         torch.cat(observed),  # (B, D)
-        model.logit_scale,
+        scales[0][0] if config.scales == "shared" or len(batch) == 1 else torch.cat(scales),
         config.direction,
         config.negatives,
     )
 
 
-def batches(train_rows: Rows, config: TrainConfig, epoch: int, n_steps: int) -> Iterator[Rows]:
-    """Yield the batches of an epoch: all modalities in each (MELT), or one all epoch (SALT).
+def predicted_loss(model: EarthTie, located: Tensor, features: Tensors, batch: Rows) -> Tensor:
+    """Compute the mean squared error of the observations, predicted from the place.
 
-    An epoch takes as many pairs of each modality as the smallest has, drawn anew.
+    The control without contrast: the transposed head of a modality maps the location embedding
+    (B, D) to the modality's standardised features.
     """
-    rng = stream("batches", config.seed, epoch)
-    order = {name: rng.permutation(rows) for name, rows in train_rows.items()}
-    for step in range(n_steps):
-        yield {
-            name: order[name][step * share : (step + 1) * share]
-            for name, share in shares(train_rows, config, epoch).items()
-        }
-
-
-def shares(train_rows: Rows, config: TrainConfig, epoch: int) -> dict[str, int]:
-    """Return how many pairs of which modality make up a batch of the epoch."""
-    names = list(train_rows)
-    if config.method == "salt":
-        return {names[epoch % len(names)]: config.batch_size}
-    least, left = divmod(config.batch_size, len(names))
-    return {name: least + (i < left) for i, name in enumerate(names)}
-
-
-def steps_per_epoch(train_rows: Rows, config: TrainConfig) -> int:
-    """Return how many whole batches an epoch has."""
-    smallest = min(train_rows, key=lambda name: len(train_rows[name]))
-    share = max(shares(train_rows, config, 0).values())
-    if min(shares(train_rows, config, 0).values()) < 1:
-        raise ValueError(
-            f"a batch of {config.batch_size} pairs cannot hold {len(train_rows)} modalities"
-        )
-    if len(train_rows[smallest]) < share:
-        raise ValueError(
-            f"modality {smallest!r} has {len(train_rows[smallest])} pairs to train on, a batch "
-            f"needs {share} of it: lower batch_size or bring more places"
-        )
-    return len(train_rows[smallest]) // share
-
-
-def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, Rows]:
-    """Split each modality into rows to train on and rows of held-out blocks.
-
-    The blocks are the same for every modality and seed. Places within a patch's width of a
-    held-out block are in neither part.
-    """
-    train_rows, val_rows = {}, {}
-    for m in modalities:
-        buffer = PATCH_KM if config.val_fraction else 0.0
-        held_out, kept = hold_out(m.lonlat, config.val_fraction, buffer_km=buffer)
-        train_rows[m.name], val_rows[m.name] = np.flatnonzero(kept), np.flatnonzero(held_out)
-        if config.val_fraction and len(val_rows[m.name]) < 2:
-            raise ValueError(
-                f"modality {m.name!r} has {len(val_rows[m.name])} places in the held-out blocks: "
-                "bring more places or set val_fraction=0"
-            )
-    return train_rows, val_rows
+    errors, start = [], 0
+    for name, rows in batch.items():
+        head, stop = model.head(name), start + len(rows)
+        error = located[start:stop] @ head.linear.weight - head.standardise(features[name][rows])
+        errors.append(error.square().mean() * len(rows))
+        start = stop
+    return torch.stack(errors).sum() / start
 
 
 @torch.no_grad()
@@ -255,6 +218,11 @@ def gradient_norm(module: torch.nn.Module) -> Tensor:
     return torch.stack([grad.norm() for grad in grads]).norm()
 
 
+def mean_scale(model: EarthTie, batch: Rows) -> Tensor:
+    """Return the logarithm of the scale of a batch, averaged over its modalities, a scalar."""
+    return torch.stack([model.scale_of(name).detach() for name in batch]).mean()
+
+
 def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:
     """Make the optimiser: weight matrices decay, biases and the logit scale do not."""
     groups: list[dict[str, Any]] = [
@@ -286,6 +254,7 @@ def new_run(
         LocationEncoder() if encoder is None else encoder,
         {m.name: m.features.shape[1] for m in modalities},
         {m.name: m.featuriser for m in modalities if m.featuriser is not None},
+        config.scales,
     )
     for m in modalities:
         model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))

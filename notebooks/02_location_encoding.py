@@ -222,7 +222,7 @@ def response(start, moved, rule, depth=8, width=256, omega=10.0):
     states, layers = [start, moved], []
     for i in range(depth):
         n = states[0].shape[1]
-        layer = et.models.SirenLayer(n, width, omega, first=i == 0)
+        layer = et.location.SirenLayer(n, width, omega, first=i == 0)
         with torch.no_grad():
             if rule == "PyTorch's default":
                 layer.linear.weight.uniform_(-(n**-0.5), n**-0.5)

@@ -348,7 +348,7 @@ wider.round(3)
 # become MELT?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-shares = et.train.shares(dict.fromkeys(sample, np.arange(10)), melt, epoch=0)
+shares = et.batches.shares(dict.fromkeys(sample, np.arange(10)), melt, turn=0)
 assert sum(shares.values()) == size.batch_size  # a third each: that is MELT
 shares  # anything between one and a third is a method nobody has named yet
 

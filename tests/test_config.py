@@ -6,7 +6,7 @@ import math
 import pytest
 
 from earthtie_lite import TrainConfig, profile
-from earthtie_lite.config import PROFILES
+from earthtie_lite.config import OPTIONS, PROFILES
 
 
 def test_the_defaults_are_the_papers():
@@ -15,7 +15,7 @@ def test_the_defaults_are_the_papers():
     assert config.learning_rate == 1e-4
 
 
-@pytest.mark.parametrize("name", ["method", "schedule", "direction", "negatives", "device"])
+@pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("bad", ["adapt", "", None, "MELT"])
 def test_an_unknown_option_is_refused(name, bad):
     with pytest.raises(ValueError, match=rf"unknown {name} {bad!r}: expected one of \("):
@@ -30,6 +30,7 @@ def test_an_unknown_option_is_refused(name, bad):
         ("val_batch_size", 2),
         ("seed", 0),
         ("save_every", 1),
+        ("head_warmup", 0),
         ("patience", 1),
     ],
 )
@@ -60,6 +61,11 @@ def test_holding_everything_out_is_refused():
 def test_patience_without_a_validation_loss_is_refused():
     with pytest.raises(ValueError, match="patience needs a validation loss"):
         TrainConfig(patience=3, val_fraction=0)
+
+
+def test_a_head_cannot_warm_up_within_one_step():
+    with pytest.raises(ValueError, match="head_warmup needs turns of an epoch"):
+        TrainConfig(method="salt", switch="step", head_warmup=5)
 
 
 def test_a_config_is_frozen():

@@ -12,12 +12,12 @@ from earthtie_lite.losses import DIRECTIONS, MAX_LOGIT_SCALE, NEGATIVES, nt_xent
 OPTIONS = list(itertools.product(DIRECTIONS, NEGATIVES))
 
 
-def pairs(n=7, width=5, seed=0):
-    """Return two leaves (B, D) of unit vectors and a log scale, all with gradients."""
+def pairs(n=7, width=5, seed=0, scales=()):
+    """Return two leaves (B, D) of unit vectors and log scales, all with gradients."""
     generator = torch.Generator().manual_seed(seed)
     draw = [torch.randn(n, width, generator=generator, dtype=torch.float64) for _ in range(2)]
-    scale = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
-    return *(normalize(x, dim=1).requires_grad_() for x in draw), scale
+    scale = 1.3 + torch.randn(scales, generator=generator, dtype=torch.float64) / 2
+    return *(normalize(x, dim=1).requires_grad_() for x in draw), scale.requires_grad_()
 
 
 def naive(location, modality, logit_scale, direction, negatives):
@@ -28,13 +28,12 @@ def naive(location, modality, logit_scale, direction, negatives):
     for side in wanted:
         anchors, others = sides[side]
         for i in range(len(anchors)):
-            logits = [logit_scale.exp() * (anchors[i] * other).sum() for other in others]
+            scale = logit_scale.exp().expand(len(anchors))[i]
+            logits = [scale * (anchors[i] * other).sum() for other in others]
             positive = logits[i]
             if negatives == "all":
                 logits += [
-                    logit_scale.exp() * (anchors[i] * anchors[j]).sum()
-                    for j in range(len(anchors))
-                    if j != i
+                    scale * (anchors[i] * anchors[j]).sum() for j in range(len(anchors)) if j != i
                 ]
             terms.append(torch.stack(logits).exp().sum().log() - positive)
     return torch.stack(terms).mean()
@@ -60,16 +59,18 @@ def test_two_pairs_at_an_angle_have_the_closed_form():
     assert nt_xent(u, v, 0.0, "to_location").item() == pytest.approx(to_location, abs=1e-12)
 
 
+@pytest.mark.parametrize("scales", [(), (7,)])
 @pytest.mark.parametrize(("direction", "negatives"), OPTIONS)
-def test_loss_equals_a_naive_loop(direction, negatives):
-    inputs = pairs()
+def test_loss_equals_a_naive_loop(direction, negatives, scales):
+    inputs = pairs(scales=scales)
     fast = nt_xent(*inputs, direction, negatives)
     torch.testing.assert_close(fast, naive(*inputs, direction, negatives), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("scales", [(), (7,)])
 @pytest.mark.parametrize(("direction", "negatives"), OPTIONS)
-def test_gradient_equals_a_naive_loop(direction, negatives):
-    inputs = pairs()
+def test_gradient_equals_a_naive_loop(direction, negatives, scales):
+    inputs = pairs(scales=scales)
     fast = torch.autograd.grad(nt_xent(*inputs, direction, negatives), inputs)
     plain = torch.autograd.grad(naive(*inputs, direction, negatives), inputs)
     for got, expected in zip(fast, plain, strict=True):
@@ -151,3 +152,9 @@ def test_unknown_negatives_are_refused():
 def test_sides_of_different_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"must both have shape \(B, D\), got \(2, 2\) and"):
         nt_xent(torch.eye(2), torch.ones(shape), 0.0)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1,), (3, 1)])
+def test_scales_are_one_or_one_a_pair(shape):
+    with pytest.raises(ValueError, match=r"must be a number or have shape \(3,\), got"):
+        nt_xent(torch.eye(3), torch.eye(3), torch.zeros(shape))

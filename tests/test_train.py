@@ -10,6 +10,7 @@ import torch
 
 import earthtie_lite as et
 from earthtie_lite import train
+from earthtie_lite.batches import batches, split_rows
 from earthtie_lite.coords import hold_out, sample_sphere
 from earthtie_lite.losses import MAX_LOGIT_SCALE, nt_xent
 from earthtie_lite.sample import PATCH_KM
@@ -185,14 +186,6 @@ def test_the_loss_of_a_batch_joins_the_pairs_of_its_modalities(three, make_encod
         torch.testing.assert_close(got, expected)
 
 
-def test_melt_divides_2048_as_evenly_as_it_can():
-    rows = {name: np.arange(5000) for name in "abc"}
-    config = et.TrainConfig()
-    assert train.shares(rows, config, 0) == {"a": 683, "b": 683, "c": 682}
-    for batch in train.batches(rows, config, 0, 2):
-        assert {name: len(part) for name, part in batch.items()} == {"a": 683, "b": 683, "c": 682}
-
-
 def test_every_batch_of_melt_holds_every_modality(three, make_encoder, spy):
     et.fit(three, CONFIG.replace(batch_size=95), make_encoder())
     for batch in spy:
@@ -204,7 +197,7 @@ def test_melt_trains_every_head_in_each_step(three, make_encoder):
     basis = {m.name: model.encoder.basis(m.lonlat) for m in three}
     features = {m.name: torch.from_numpy(m.features) for m in three}
     rows = {m.name: np.arange(300) for m in three}
-    batch = next(train.batches(rows, CONFIG, 0, 1))
+    batch = next(batches(rows, CONFIG, 0, 1))
     train.tied_loss(model, basis, features, batch, CONFIG).backward()
     for name in rows:
         assert model.head(name).linear.weight.grad.abs().max() > 0
@@ -245,7 +238,7 @@ def test_a_pass_over_all_modalities_is_as_many_pairs_in_melt_and_salt(
     per_epoch = run.history.groupby("epoch").size()
     assert per_epoch.nunique() == 1
     assert run.history["pairs"].tolist() == (30 * run.history["step"]).tolist()
-    smallest = min(len(rows) for rows in train.split_rows(three, CONFIG)[0].values())
+    smallest = min(len(rows) for rows in split_rows(three, CONFIG)[0].values())
     passes = run.history["pairs"].iloc[-1] / (3 * smallest)
     assert passes == pytest.approx(2, rel=0.15)
 
@@ -278,14 +271,6 @@ def test_held_out_places_and_their_buffer_are_never_in_a_batch(three, make_encod
         assert kept[rows].all()
 
 
-def test_validation_uses_the_held_out_places_alone(three):
-    train_rows, val_rows = train.split_rows(three, CONFIG)
-    for m in three:
-        held_out, kept = hold_out(m.lonlat, 0.1, buffer_km=PATCH_KM)
-        np.testing.assert_array_equal(val_rows[m.name], np.flatnonzero(held_out))
-        np.testing.assert_array_equal(train_rows[m.name], np.flatnonzero(kept))
-
-
 def altered(m, rows):
     features = m.features.copy()
     features[rows] = 100 * features[rows] + 30
@@ -309,7 +294,7 @@ def test_statistics_for_standardising_come_from_the_training_part(three, melt):
 
 
 def test_validation_is_without_dropout_and_repeatable(three, melt):
-    rows = train.split_rows(three, CONFIG)[1]
+    rows = split_rows(three, CONFIG)[1]
     basis = {m.name: melt.model.encoder.basis(m.lonlat) for m in three}
     features = {m.name: torch.from_numpy(m.features) for m in three}
     again = train.validate(melt.model, basis, features, rows, CONFIG)
@@ -580,3 +565,96 @@ def test_a_folder_that_holds_another_run_is_refused_before_training(three, make_
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     longer = CONFIG.replace(epochs=2)
     assert et.fit(three, longer, resume_from=folder, save_to=folder).history["epoch"].max() == 1
+
+
+def heads_and_encoder(run, before):
+    """Tell which parts of a model changed."""
+    after = run.model.state_dict()
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    names = {key.split(".")[1].removeprefix("of_") for key in changed if "linear" in key}
+    return names & set(run.model.in_dims), any(key.startswith("encoder.siren") for key in changed)
+
+
+def test_a_returning_head_warms_up_while_the_encoder_stands_still(three, make_encoder):
+    config = CONFIG.replace(method="salt", epochs=1, batch_size=30, val_fraction=0)
+    steps = 300 // 30
+    untrained = et.fit(three, config.replace(head_warmup=steps), make_encoder())
+    before = train.new_run(
+        three, dict.fromkeys(["soil", "river", "wind"], np.arange(300)), config, make_encoder()
+    ).model.state_dict()
+    assert heads_and_encoder(untrained, before)[1] is False
+    assert heads_and_encoder(et.fit(three, config, make_encoder()), before)[1] is True
+    short = et.fit(three, config.replace(head_warmup=steps - 1), make_encoder())
+    assert heads_and_encoder(short, before)[1] is True
+
+
+def test_melt_knows_no_warm_up(three, make_encoder):
+    plain, warmed = (
+        et.fit(three, CONFIG.replace(epochs=1, head_warmup=n), make_encoder()) for n in (0, 3)
+    )
+    assert_same_run(plain, warmed)
+
+
+def test_moments_are_forgotten_at_a_switch_if_asked(three, make_encoder):
+    config = CONFIG.replace(method="salt", epochs=2, batch_size=30, moments="reset")
+    run = et.fit(three, config, make_encoder())
+    steps = len(run.history) // 2
+    counts = {key: int(v) for key, v in run.optimiser.items() if key.endswith(".step")}
+    assert set(counts.values()) == {steps}  # of the second epoch alone
+    assert not any("of_soil" in key for key in counts)
+
+
+def test_each_modality_has_a_scale_of_its_own_if_asked(three, make_encoder):
+    config = CONFIG.replace(scales="own", epochs=3)
+    run = et.fit(three, config, make_encoder())
+    scales = {m.name: run.model.scale_of(m.name).item() for m in three}
+    assert len(set(scales.values())) == 3
+    assert run.model.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
+    assert run.history["logit_scale"].iloc[-1] == pytest.approx(np.mean([*scales.values()]))
+
+
+def test_scales_of_their_own_compare_each_pair_by_its_modality(three, make_encoder):
+    model = et.EarthTie(make_encoder(), {m.name: 6 for m in three}, scales="own").eval()
+    with torch.no_grad():
+        for i, m in enumerate(three):
+            model.scale_of(m.name).fill_(0.5 + i)
+    basis = {m.name: model.encoder.basis(m.lonlat) for m in three}
+    features = {m.name: torch.from_numpy(m.features) for m in three}
+    batch = {m.name: np.arange(i + 1) for i, m in enumerate(three)}
+    places = torch.cat([model.locate(basis[name][rows]) for name, rows in batch.items()])
+    seen = torch.cat([model.observe(name, features[name][rows]) for name, rows in batch.items()])
+    scales = torch.tensor([0.5, 1.5, 1.5, 2.5, 2.5, 2.5])
+    got = train.tied_loss(model, basis, features, batch, CONFIG.replace(scales="own"))
+    torch.testing.assert_close(got, nt_xent(places, seen, scales))
+
+
+def test_a_run_with_scales_of_its_own_is_loaded_and_resumed(three, make_encoder, tmp_path):
+    config = CONFIG.replace(scales="own", method="salt", moments="reset", epochs=4)
+    whole = et.fit(three, config, make_encoder(), save_to=tmp_path / "whole")
+    half = config.replace(epochs=2)
+    et.fit(three, half, make_encoder(), save_to=tmp_path / "half")
+    resumed = et.fit(three, config, resume_from=tmp_path / "half")
+    assert_same_run(whole, resumed)
+    assert_same_run(whole, et.load(tmp_path / "whole"))
+
+
+def test_regression_predicts_the_standardised_features(three, make_encoder):
+    model = et.EarthTie(make_encoder(dropout=0.0), {m.name: 6 for m in three})
+    for m in three:
+        model.head(m.name).fit_statistics(torch.from_numpy(m.features))
+    basis = {m.name: model.encoder.basis(m.lonlat) for m in three}
+    features = {m.name: torch.from_numpy(m.features) for m in three}
+    batch = {"soil": np.arange(4), "wind": np.arange(2)}
+    errors = []
+    for name, rows in batch.items():
+        predicted = model.encoder(basis[name][rows]) @ model.head(name).linear.weight
+        errors.append((predicted - model.head(name).standardise(features[name][rows])) ** 2)
+    got = train.tied_loss(model, basis, features, batch, CONFIG.replace(objective="regression"))
+    torch.testing.assert_close(got, torch.cat(errors).mean())
+
+
+def test_regression_learns_what_depends_on_the_place(three, make_encoder):
+    config = CONFIG.replace(objective="regression", epochs=40)
+    history = et.fit(three, config, make_encoder()).history
+    losses = history["val_loss"].dropna()
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
