@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .estimators import PROBES, fit_probes, penalty_of
 from .inference import cell_sums
+from .modalities import nearest_name
 from .protocol import BUDGETS, FIRST, SPLITS, Grid, Split, splits
 from .tasks import Task, load_task
 
@@ -36,12 +37,15 @@ class Evaluation:
         One of :func:`~earthtie_lite.probes.probe`.
     grid : Grid
         Cells that hold the labels and the scored places.
+    near_name_km : float, optional
+        Only places as close as this to a name of the gazetteer take part.
     """
 
     split: str = "block"
     budgets: tuple[int, ...] = (MAIN,)
     probe: str = "ridge"
     grid: Grid = FIRST
+    near_name_km: float | None = None
 
     def __post_init__(self) -> None:
         for name, value, options in (
@@ -55,6 +59,12 @@ class Evaluation:
         counts = self.budgets if isinstance(self.budgets, tuple) else ()
         if not counts or not all(isinstance(n, int) and n > 0 for n in counts):
             raise ValueError(f"budgets must be a tuple of numbers of labels, got {self.budgets!r}")
+
+    @property
+    def where(self) -> str:
+        """Say on which cells, and on which places of them."""
+        near = self.near_name_km
+        return self.grid.name + (f", within {near:g} km of a name" if near is not None else "")
 
 
 STANDARD = (Evaluation("block", BUDGETS), Evaluation("random"))
@@ -137,12 +147,17 @@ def score(
         raise ValueError("embeddings must be finite")
     found = []
     for how in evaluations:
-        cells = how.grid.cells(places)
-        for part in splits(places, stage, how.split, how.grid):
+        z, here = array, dict(tasks)
+        if how.near_name_km is not None:
+            near = nearest_name(places)[1] <= how.near_name_km
+            z, here = array[near], {name: task.at(near) for name, task in tasks.items()}
+        lonlat = next(iter(here.values())).lonlat
+        cells = how.grid.cells(lonlat)
+        for part in splits(lonlat, stage, how.split, how.grid):
             for n_labels in (n for n in how.budgets if n <= len(part.pool)):
                 where: dict[str, Any] = {"split": how.split, "probe": how.probe}
-                where |= {"grid": how.grid.name, "n_labels": n_labels}
-                for name, penalty, sums in _scored(array, tasks, part, n_labels, seed, cells, how):
+                where |= {"grid": how.where, "n_labels": n_labels}
+                for name, penalty, sums in _scored(z, here, part, n_labels, seed, cells, how):
                     found.append(sums.assign(task=name, **where, penalty=penalty))
     if not found:
         raise ValueError(f"{len(places)} places are too few for the labels asked for: bring more")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sample as embedded
-from .coords import Array, as_lonlat, block_ids, hold_out
+from .coords import Array, as_lonlat, block_ids, great_circle_km, hold_out, unit_vectors
 from .features import CharacterNGrams, Columns, Features, Featuriser, RandomConvolutions, encode
 from .streams import stream
 
@@ -177,10 +177,15 @@ def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Sample places over land, cut patches and encode them."""
     places = _draw(n, stream(f"places of {name}", seed), exclude)
     patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
+    filters = fit_filters(places, patches, seed)
+    return Modality(name, places, encode(filters, patches), filters, f"embedded sample: {name}.tif")
+
+
+def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomConvolutions:
+    """Cut filters from patches outside the blocks that may be held out for validation."""
     # Fractions are nested: whatever part up to a half is held out gave no filter.
     training = hold_out(places, 0.5, buffer_km=embedded.PATCH_KM)[1]
-    filters = RandomConvolutions.fit(patches[training], seed=seed)
-    return Modality(name, places, encode(filters, patches), filters, f"embedded sample: {name}.tif")
+    return RandomConvolutions.fit(patches[training], seed=seed)
 
 
 def _draw(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
@@ -199,6 +204,15 @@ def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
     """Return the gazetteer with one place, the most populous, an equal-area cell."""
     frame, first = _first_of_cells(spacing_km)
     return frame[first].reset_index(drop=True)
+
+
+def nearest_name(lonlat: Array) -> tuple[NDArray[np.int64], Array]:
+    """Return the row of :func:`thinned_names` nearest to each place (N,), and how far, km (N,)."""
+    from scipy.spatial import cKDTree
+
+    names = thinned_names()[["lon", "lat"]].to_numpy()
+    _, row = cKDTree(unit_vectors(names)).query(unit_vectors(lonlat))
+    return row, great_circle_km(lonlat, names[row])
 
 
 def other_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2  # of the tables; raise it when the meaning of a column changes
-STAGES = ("development", "report", "dynamics", "retrieval")
+STAGES = ("development", "report", "dynamics", "retrieval", "bottleneck")
 USUAL = {"split": "block", "probe": "ridge", "grid": FIRST.name, "setting": "transductive"}
 USUAL |= {"recipe": "chosen"}
 

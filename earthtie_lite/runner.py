@@ -8,20 +8,21 @@ import functools
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import experiments
+from . import bottleneck, experiments
+from .embeddings import embed, trained, untrained
 from .evaluate import N_PLACES, PAPER_TASKS, labelled, score
 from .experiments import SEEDS, evaluations
 from .peers import GEOCLIP_FILE
 from .results import SCHEMA, STAGES, collect, read_runs, write_parquet
 from .retrieval import distances, tie, unseen
-from .rows import TRAINED, Embedding, embed, trained, untrained
+from .rows import TRAINED, Embedding, filled
 from .storage import sha256, write_atomic
 from .tasks import Task, load_task
 
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUERIES = 1_000  # observations a modality that are retrieved
+# What a stage has, by the name of the recipe; the choices are made with the first seed alone.
+TABLES: dict[str, dict[str, Callable[[Iterable[int]], list[Embedding]]]] = {
+    "development": {"search": lambda _: experiments.search()},
+    "report": {
+        "chosen": lambda seeds: experiments.table(seeds=seeds),
+        "paper": experiments.paper_table,
+    },
+    "dynamics": {
+        "chosen": experiments.dynamics,
+        "paper": experiments.paper_dynamics,
+        "switches": bottleneck.switches,
+    },
+    "retrieval": {"chosen": experiments.retrievals, "saturation": bottleneck.saturation},
+    "bottleneck": bottleneck.SETS,
+}
+SCORED = ("development", "report", "bottleneck")
 GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 
 
@@ -54,11 +71,12 @@ def provenance() -> dict[str, str]:
 def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
     """Return the hash of the settings of a row and of what it is scored by, labels included.
 
-    Numbers count to six decimals, so the key is the same on processors that round the last bit
+    Settings that are left empty do not count, so a new one changes no key. Numbers count to six
+    decimals, so the key is the same on processors that round the last bit
     in another way.
     """
-    how = [asdict(how) for how in evaluations(row, stage)] if tasks else []
-    data = json.dumps([SCHEMA, stage, asdict(row), how], sort_keys=True).encode()
+    how = [filled(asdict(how)) for how in evaluations(row, stage)] if tasks else []
+    data = json.dumps([SCHEMA, stage, filled(asdict(row)), how], sort_keys=True).encode()
     for name, task in (tasks or {}).items():
         data += name.encode()
         for numbers in (task.lonlat, task.target):
@@ -95,7 +113,8 @@ def run(
     if path.is_file():
         return pd.read_parquet(path)
     z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
-    scored = score(z, tasks, row.seed, stage, evaluations(row, stage))
+    half = "report" if stage == "bottleneck" else stage
+    scored = score(z, tasks, row.seed, half, evaluations(row, stage))
     scored.attrs.update(about(row, stage, seconds), key=name)
     write_parquet(path, scored)
     return scored
@@ -142,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--recipe", choices=("chosen", "paper", "search"), default="chosen")
+    parser.add_argument("--recipe", default="chosen", help="which of the stage's rows")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--places", type=int, default=N_PLACES)
     parser.add_argument("--population", help="GeoTIFF of GPWv4")
@@ -152,14 +171,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", default="data/results", help="folder of the tables")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     asked = parser.parse_args(arguments)
-    if asked.recipe == "search" and asked.stage != "development":
-        parser.error("recipes are tried on the development half alone")
-    if asked.recipe == "paper" and asked.stage == "retrieval":
-        parser.error("the stage retrieval has the chosen recipe alone")
+    tables = TABLES[asked.stage]
+    if asked.recipe not in tables:
+        parser.error(f"the stage {asked.stage} has the rows {list(tables)}, not {asked.recipe!r}")
     stage, folder = asked.stage, Path(asked.folder) / asked.stage
     tasks: dict[str, Task] = {}
     make: Callable[[Embedding], pd.DataFrame]
-    if stage in ("development", "report"):
+    if stage in SCORED:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
         tasks = labelled(asked.places, paper)
         remember_places(tasks, asked.places, folder)
@@ -169,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kinds = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}
         function, name = kinds[stage]
         make = functools.partial(function, stage=stage, folder=asked.work)
-    rows = experiments.declared(stage, asked.recipe, range(asked.seeds))
+    rows = tables[asked.recipe](range(asked.seeds))
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])
         rows = [row for row in rows if key(row, stage, tasks) not in known]

@@ -40,7 +40,7 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import charts, evaluate, experiments, inference, protocol, results, rows
+from earthtie_lite import charts, embeddings, evaluate, experiments, inference, protocol, results
 from earthtie_lite.evaluate import Evaluation
 
 size = et.profile(profile)
@@ -341,7 +341,7 @@ display(
 # %%
 land = protocol.Grid().table()
 near = evaluate.labelled(20_000)["country"].lonlat
-crowd = pd.Series(rows.density(near)[:, 1]).groupby(protocol.Grid().cells(near)).mean()
+crowd = pd.Series(embeddings.density(near)[:, 1]).groupby(protocol.Grid().cells(near)).mean()
 sparse = pd.qcut(crowd.reindex(land.index), 3, labels=["many names", "some names", "few names"])
 cells = results.pick(report, task=main, embedding=["untrained", "GeoCLIP", melt3])
 cells = cells.assign(

@@ -9,11 +9,12 @@ import pytest
 
 import earthtie_lite as et
 from earthtie_lite import experiments, results, runner
+from earthtie_lite.embeddings import embed
 from earthtie_lite.evaluate import N_PLACES, Evaluation, score
 from earthtie_lite.inference import SUMS, scores
 from earthtie_lite.protocol import Grid
 from earthtie_lite.results import collect, in_labels, intervals, pick, same_seeds
-from earthtie_lite.rows import Recipe, embed
+from earthtie_lite.rows import Recipe
 
 stage = pytest.mark.parametrize("stage", results.STAGES)
 

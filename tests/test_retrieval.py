@@ -6,11 +6,12 @@ import pytest
 
 from earthtie_lite import retrieval
 from earthtie_lite.coords import great_circle_km
+from earthtie_lite.embeddings import untrained
 from earthtie_lite.inference import Bootstrap
 from earthtie_lite.modalities import load_sample, other_names, thinned_names
 from earthtie_lite.protocol import in_report_half
 from earthtie_lite.retrieval import RADII_KM, Tied, distances, recall_sums, retrieve, tie, unseen
-from earthtie_lite.rows import Embedding, Recipe, untrained
+from earthtie_lite.rows import Embedding, Recipe
 
 TINY = Recipe("tiny", n=300, pairs=600, batch_size=64, n_degrees=3, width=16, out_dim=8)
 AT = np.array([[0.0, 0.0], [90.0, 0.0], [180.0, 0.0]])

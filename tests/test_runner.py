@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from earthtie_lite import experiments, retrieval, runner
+from earthtie_lite import retrieval, runner
 from earthtie_lite.evaluate import Evaluation, labelled
 from earthtie_lite.results import read_distances, read_histories, read_runs
-from earthtie_lite.rows import Embedding, Recipe
+from earthtie_lite.rows import Embedding, Recipe, filled
 from earthtie_lite.runner import run
 
 TINY = Recipe("tiny", n=300, pairs=600, batch_size=64, n_degrees=3, width=16, out_dim=8)
@@ -78,24 +78,24 @@ def test_a_row_that_is_read_says_the_same(tasks, tmp_path):
 
 def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, capsys):
     few = [Embedding("harmonics", TINY, 0), Embedding("untrained", TINY, 0)]
-    monkeypatch.setattr(experiments, "table", lambda seeds: few)
+    monkeypatch.setitem(runner.TABLES["report"], "chosen", lambda seeds: few)
     places = ["--places", "3000", "--jobs", "1"]
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
-        runner.main(["development", *places, *folders])
-        assert len(read_runs("development", tmp_path / "out")) == 2
+        runner.main(["report", *places, *folders])
+        assert len(read_runs("report", tmp_path / "out")) == 2
     assert len(list((tmp_path / "work").rglob("*.parquet"))) == 2
 
 
 def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch):
     rows = [Embedding("harmonics", TINY, 0)]
-    monkeypatch.setattr(experiments, "table", lambda seeds: rows)
+    monkeypatch.setitem(runner.TABLES["report"], "chosen", lambda seeds: rows)
     places = ["--places", "3000", "--jobs", "1", "--folder", str(tmp_path / "out")]
-    runner.main(["development", *places, "--work", str(tmp_path / "here")])
+    runner.main(["report", *places, "--work", str(tmp_path / "here")])
     rows.append(Embedding("untrained", TINY, 0))
-    runner.main(["development", *places, "--work", str(tmp_path / "elsewhere")])
+    runner.main(["report", *places, "--work", str(tmp_path / "elsewhere")])
     assert len(list((tmp_path / "elsewhere").rglob("*.parquet"))) == 1
-    assert list(read_runs("development", tmp_path / "out")["embedding"]) == [
+    assert list(read_runs("report", tmp_path / "out")["embedding"]) == [
         "harmonics",
         "untrained, no skip",
     ]
@@ -103,7 +103,7 @@ def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch
 
 def test_histories_are_collected_of_every_run(tmp_path, monkeypatch):
     rows = [Embedding("trained", TINY, seed, "salt", ("satellite", "lights")) for seed in (0, 1)]
-    monkeypatch.setattr(experiments, "dynamics", lambda seeds: rows)
+    monkeypatch.setitem(runner.TABLES["dynamics"], "chosen", lambda seeds: rows)
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
         runner.main(["dynamics", "--jobs", "1", *folders])
@@ -113,16 +113,10 @@ def test_histories_are_collected_of_every_run(tmp_path, monkeypatch):
     assert np.isfinite(steps[["loss", "logit_scale", "grad_norm"]]).all(axis=None)
 
 
-def test_recipes_are_never_tried_on_the_report_half(capsys):
-    with pytest.raises(SystemExit):
-        runner.main(["report", "--recipe", "search", "--places", "3000"])
-    assert "development half alone" in capsys.readouterr().err
-
-
 def test_distances_of_retrieval_are_collected_of_every_run(tmp_path, monkeypatch):
     everything = ("satellite", "lights", "text")
     rows = [Embedding("trained", TINY, 0, "melt", everything), Embedding("untrained", TINY, 0)]
-    monkeypatch.setattr(experiments, "retrievals", lambda seeds: rows)
+    monkeypatch.setitem(runner.TABLES["retrieval"], "chosen", lambda seeds: rows)
     monkeypatch.setattr(runner, "QUERIES", 20)
     monkeypatch.setattr(retrieval, "N_PLACES", 100)
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
@@ -132,7 +126,25 @@ def test_distances_of_retrieval_are_collected_of_every_run(tmp_path, monkeypatch
     assert (found.groupby(["embedding", "query", "target", "route"]).size() == 20).all()
 
 
-def test_what_was_not_declared_is_refused(capsys):
+@pytest.mark.parametrize(("stage", "recipe"), [("report", "search"), ("retrieval", "paper")])
+def test_what_a_stage_does_not_have_is_refused(stage, recipe, capsys):
     with pytest.raises(SystemExit):
-        runner.main(["retrieval", "--recipe", "paper"])
-    assert "chosen recipe alone" in capsys.readouterr().err
+        runner.main([stage, "--recipe", recipe, "--places", "3000"])
+    assert f"the stage {stage} has the rows ['chosen'" in capsys.readouterr().err
+
+
+def test_a_setting_that_is_left_empty_changes_no_key(tasks):
+    row = Embedding("untrained", TINY, 1)
+    assert "training" in dataclasses.asdict(TINY)
+    assert "training" not in filled(dataclasses.asdict(TINY))
+    other = dataclasses.replace(TINY, training=(("scales", "own"),))
+    changed = dataclasses.replace(row, recipe=other)
+    assert runner.key(changed, "report", tasks) != runner.key(row, "report", tasks)
+
+
+def test_experiments_are_scored_on_the_report_half(tasks, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runner, "score", lambda *settings: asked.append(settings) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(Embedding("untrained", TINY, 1), tasks, "bottleneck", tmp_path, "")
+    assert asked[0][3] == "report"

@@ -1,0 +1,127 @@
+"""The experiments on what limits the embedding: declarations of rows, each one question."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from .experiments import CHOSEN, SEEDS, by_seed, encoder_row
+from .modalities import NAMES
+from .pairing import ARRANGEMENTS
+from .rows import Embedding, Recipe
+
+SKIPS = (3, 5, 10)  # degrees
+# Units of a hidden layer with which an encoder of so many degrees has about as many parameters as
+# the chosen one (1), a quarter of them or four times as many.
+WIDTHS = {
+    (10, "1/4"): 133,
+    (10, "1"): 345,
+    (10, "4"): 793,
+    (20, "1/4"): 81,
+    (20, "1"): CHOSEN.width,
+    (20, "4"): 676,
+}
+# Places a modality, and pairs seen in all.
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+LENGTHS = (150_000, 450_000, 1_500_000)
+# Interventions on SALT: what may make its loss jump, one at a time.
+SWITCHES = {
+    "own scales": (("scales", "own"),),
+    "moments reset": (("moments", "reset"),),
+    "head warm-up": (("head_warmup", 30),),
+    "by step": (("switch", "step"),),
+    "own scales, by step": (("scales", "own"), ("switch", "step")),
+}
+Seeds = Iterable[int]
+
+
+def skips(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare what a skip does: beside training, inside it, around nothing, and its control."""
+    rows = []
+    for degrees in SKIPS:
+        beside = changed(f"skip {degrees}", skip=degrees)
+        inside = changed(f"skip {degrees}, inside training", skip=degrees, tie_skip=True)
+        smooth = changed(f"skip {degrees}, smooth features", skip=degrees, joined="smooth")
+        rows += [melt(recipe) for recipe in (beside, inside, smooth)]
+        rows += [Embedding("untrained", recipe) for recipe in (beside, smooth)]
+    return by_seed([rows], seeds)
+
+
+def encoders(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare encoders of three sizes on two encodings.
+
+    Untrained, joined with the features of images themselves, trained by contrast and by regression.
+    """
+    recipes = [
+        changed(f"{degrees} degrees, {size} of the parameters", n_degrees=degrees, width=width)
+        for (degrees, size), width in WIDTHS.items()
+    ]
+    parts = [
+        [
+            Embedding("untrained", recipe),
+            Embedding("reference", recipe, modalities=NAMES[:2]),
+            melt(recipe),
+            melt(
+                dataclasses.replace(recipe, training=(("objective", "regression"),)), "regression"
+            ),
+        ]
+        for recipe in recipes
+    ]
+    return by_seed(parts, seeds)
+
+
+def references(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare what the modalities' own features would add to an untrained encoder.
+
+    Images are there at every place; names are not, so theirs are compared near names alone.
+    """
+    kinds = ("reference", "reference, shuffled", "reference, noise")
+    images = [
+        Embedding(kind, CHOSEN, modalities=names)
+        for names in (NAMES[:2], NAMES[:1], NAMES[1:2])
+        for kind in (kinds if len(names) == 2 else kinds[:1])
+    ]
+    near = changed("near names")
+    text = [Embedding(kind, near, modalities=("text",)) for kind in kinds]
+    return by_seed([images, [Embedding("untrained", near), melt(near), *text]], seeds)
+
+
+def arrangements(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare the same number of pairs at the same places, at places apart and in regions apart."""
+    return by_seed(
+        [[melt(changed(name, n=25_000, pairs=750_000, places=name)) for name in ARRANGEMENTS]],
+        seeds,
+    )
+
+
+def saturation(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare more places and longer training, each beside the other."""
+    rows = [
+        melt(changed(f"{n} places, {pairs} pairs", n=n, pairs=pairs))
+        for pairs in LENGTHS
+        for n in SIZES
+    ]
+    return by_seed([rows], seeds)
+
+
+def switches(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare SALT with each intervention on its switches."""
+    rows = [
+        encoder_row(changed(f"SALT, {name}", training=training), "salt", NAMES)
+        for name, training in SWITCHES.items()
+    ]
+    return by_seed([rows], seeds)
+
+
+def changed(name: str, **changes: object) -> Recipe:
+    """Return the chosen recipe with some settings changed."""
+    return dataclasses.replace(CHOSEN, name=name, **changes)  # type: ignore[arg-type]
+
+
+def melt(recipe: Recipe, note: str = "") -> Embedding:
+    """Return the row of MELT with all three modalities."""
+    recipe = dataclasses.replace(recipe, name=f"{recipe.name}, {note}") if note else recipe
+    return encoder_row(recipe, "melt", NAMES)
+
+
+SETS: dict[str, Callable[[Seeds], list[Embedding]]] = {
+    f.__name__: f for f in (skips, encoders, references, arrangements, saturation, switches)
+}
