@@ -7,7 +7,8 @@ import pytest
 
 import earthtie_lite as et
 from earthtie_lite import embeddings
-from earthtie_lite.embeddings import embed
+from earthtie_lite.embeddings import embed, smooth_features
+from earthtie_lite.modalities import thinned_names
 from earthtie_lite.protocol import in_report_half
 from earthtie_lite.rows import TRAINED, Embedding, Recipe
 
@@ -93,3 +94,58 @@ def test_a_skip_is_in_the_encoder_and_its_width():
     with_skip = dataclasses.replace(TINY, skip=2, out_dim=12)
     assert with_skip.encoder(0).embed(PLACES).shape == (200, 12)
     assert with_skip.encoder(0).tied_dim == 8
+
+
+def test_smooth_features_are_as_steep_as_the_harmonics_they_stand_for():
+    places = et.coords.sample_sphere(4000, np.random.default_rng(0))
+    near = et.coords.to_lonlat(
+        et.coords.unit_vectors(places) + 1e-4 * np.random.default_rng(1).normal(size=(4000, 3))
+    )
+    step = np.square(et.coords.unit_vectors(near) - et.coords.unit_vectors(places)).sum(axis=1)
+
+    def steepness(encode):
+        z = encode(places)
+        return (np.square(encode(near) - z).sum(axis=1) / step).mean() / z.var(axis=0).mean()
+
+    waves = np.mean([steepness(lambda x, s=s: smooth_features(x, 5, s)) for s in range(20)])
+    harmonics = steepness(lambda x: et.SphericalHarmonics(5)(x) * np.sqrt(4 * np.pi))
+    assert smooth_features(places, 5, 0).shape == (4000, 25)
+    assert waves == pytest.approx(harmonics, rel=0.15)
+
+
+def test_a_control_of_the_skip_replaces_its_columns_alone(tmp_path):
+    with_skip = dataclasses.replace(TINY, skip=2, out_dim=12)
+    smooth = dataclasses.replace(with_skip, name="other", joined="smooth")
+    rows = [Embedding(TRAINED, r, 1, "melt", S) for r in (with_skip, smooth)]
+    plain, control = (embed(row, PLACES, tmp_path, "")[0] for row in rows)
+    assert len(list((tmp_path / "encoders").iterdir())) == 1  # trained once
+    np.testing.assert_array_equal(plain[:, :8], control[:, :8])
+    np.testing.assert_allclose(control[:, 8:], smooth_features(PLACES, 2, 1), atol=1e-6)
+
+
+def test_a_reference_joins_what_is_observed_at_the_place_itself(tmp_path):
+    plain = made(tmp_path, "untrained")[0]
+    seen = made(tmp_path, "observations")[0]
+    z = made(tmp_path, "reference", modalities=SL)[0]
+    np.testing.assert_array_equal(z[:, :8], plain)
+    np.testing.assert_array_equal(z[:, 8:], seen)
+    shuffled = made(tmp_path, "reference, shuffled", modalities=SL)[0]
+    np.testing.assert_array_equal(np.sort(shuffled[:, 8:], axis=0), np.sort(seen, axis=0))
+    assert not np.allclose(shuffled, z)
+    noise = made(tmp_path, "reference, noise", modalities=SL)[0]
+    assert noise.shape == z.shape
+    assert abs(np.corrcoef(noise[:, 8:].ravel(), seen.ravel())[0, 1]) < 0.05
+
+
+def test_the_reference_of_text_is_the_nearest_name(tmp_path):
+    names = thinned_names()
+    places = names[["lon", "lat"]].to_numpy()[:5] + 0.001
+    found = embeddings.frozen_features("text", places, 0)
+    np.testing.assert_array_equal(found, et.CharacterNGrams()(names["name"].tolist()[:5]))
+
+
+def test_arranged_places_are_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, "fit", lambda sample, *a: pytest.fail(str(list(sample))))
+    recipe = dataclasses.replace(TINY, places="same")
+    with pytest.raises(pytest.fail.Exception, match="'satellite', 'text'"):
+        embed(Embedding(TRAINED, recipe, 0, "melt", ("satellite", "text")), PLACES, tmp_path, "")

@@ -7,6 +7,7 @@ import earthtie_lite as et
 from earthtie_lite import evaluate
 from earthtie_lite.evaluate import Evaluation, labelled, score
 from earthtie_lite.inference import scores
+from earthtie_lite.modalities import nearest_name
 from earthtie_lite.protocol import Grid
 from earthtie_lite.tasks import Task
 
@@ -167,3 +168,15 @@ def test_other_cells_name_themselves_and_score_their_own_cells(tasks, lonlat):
     sums = score(et.UnitVectors()(lonlat), tasks, 0, "report", [Evaluation(grid=grid)])
     assert set(sums["grid"]) == {"2000 km, turned by 40 and 25"}
     assert set(grid.table().loc[sums["cell"].unique(), "half"]) == {"report"}
+
+
+def test_places_near_names_alone_take_part_if_asked(tasks, lonlat):
+    z = np.random.default_rng(0).normal(size=(len(lonlat), 4))
+    near = nearest_name(lonlat)[1] <= 30.0
+    assert 0.2 < near.mean() < 0.9
+    how = Evaluation(budgets=(243,), near_name_km=30.0)
+    some = score(z, tasks, 0, "report", [how])
+    assert set(some["grid"]) == {"1000 km, within 30 km of a name"}
+    fewer = {name: task.at(near) for name, task in tasks.items()}
+    by_hand = score(z[near], fewer, 0, "report", [Evaluation(budgets=(243,))])
+    assert some.drop(columns="grid").equals(by_hand.drop(columns="grid"))

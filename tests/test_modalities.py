@@ -10,7 +10,13 @@ import earthtie_lite as et
 from earthtie_lite import modalities
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import block_ids, great_circle_km, hold_out
-from earthtie_lite.modalities import NAMES, PATCH_PIXELS, as_modalities, thinned_names
+from earthtie_lite.modalities import (
+    NAMES,
+    PATCH_PIXELS,
+    as_modalities,
+    nearest_name,
+    thinned_names,
+)
 
 TWO = np.array([[10.0, 20.0], [30.0, 40.0]])
 
@@ -260,3 +266,11 @@ def test_places_of_images_spread_over_the_land(sample):
     lonlat = sample["satellite"].lonlat
     for city in ([[100.0, 62.0]], [[-100.0, 45.0]], [[20.0, 0.0]], [[135.0, -25.0]]):
         assert great_circle_km(lonlat, np.repeat(city, len(lonlat), axis=0)).min() < 1000
+
+
+def test_the_nearest_name_is_found_with_its_distance():
+    names = thinned_names()
+    places = names[["lon", "lat"]].to_numpy()[10:14]
+    row, km = nearest_name(places + np.array([0.0, 0.01]))
+    assert row.tolist() == [10, 11, 12, 13]
+    np.testing.assert_allclose(km, 1.11, atol=0.01)

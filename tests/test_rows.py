@@ -1,6 +1,7 @@
 """The rows of the tables as settings: names, and what is refused."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -27,6 +28,7 @@ def test_every_variant_sees_the_same_pairs():
         ({"kind": TRAINED, "method": "melt", "modalities": S}, "satellite"),
         ({"kind": TRAINED, "method": "salt", "modalities": SL}, "SALT satellite+lights"),
         ({"kind": "ensemble", "method": "melt", "modalities": SL}, "ensemble"),
+        ({"kind": "reference, noise", "modalities": SL}, "reference, noise: satellite+lights"),
     ],
 )
 def test_names_tell_method_and_modalities(settings, name):
@@ -39,6 +41,8 @@ def test_names_tell_method_and_modalities(settings, name):
         {"kind": "magic"},
         {"kind": "harmonics", "setting": "seductive"},
         {"kind": TRAINED},
+        {"kind": "reference"},
+        {"kind": "reference, noise", "method": "melt", "modalities": S},
         {"kind": "untrained", "method": "melt", "modalities": S},
     ],
 )
@@ -58,3 +62,17 @@ def test_recipes_of_nothing_are_refused(name, value):
 def test_modalities_must_be_a_tuple_of_known_names(modalities):
     with pytest.raises(ValueError, match="modalities must be a tuple of"):
         Embedding(TRAINED, TINY, 0, "melt", modalities)
+
+
+@pytest.mark.parametrize("setting", [{"joined": "rough"}, {"places": "near"}])
+def test_unknown_options_of_a_recipe_are_refused(setting):
+    with pytest.raises(ValueError, match=r"unknown (joined|places) '(rough|near)'"):
+        Recipe("wrong", **setting)
+
+
+def test_a_recipe_comes_back_from_json():
+    recipe = dataclasses.replace(TINY, training=(("scales", "own"), ("head_warmup", 3)))
+    again = Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe))))
+    assert again == recipe
+    config = again.config("salt", 3, 0)
+    assert (config.scales, config.head_warmup) == ("own", 3)

@@ -1,0 +1,60 @@
+"""The experiments of notebook 09: what is declared, and that each varies one thing."""
+
+import pytest
+
+from earthtie_lite import bottleneck
+from earthtie_lite.experiments import CHOSEN, evaluations
+from earthtie_lite.modalities import NAMES
+from earthtie_lite.rows import TRAINED
+
+
+@pytest.mark.parametrize("name", bottleneck.SETS)
+def test_a_set_has_its_rows_for_every_seed_and_none_twice(name):
+    rows = bottleneck.SETS[name](range(3))
+    assert len(rows) == len(set(rows))
+    assert len([r for r in rows if r.seed == 0]) * 3 == len(rows)
+    names = {(r.recipe.name, r.name, r.method) for r in rows if r.seed == 0}
+    assert len(names) * 3 == len(rows)  # a row is told by its recipe and its name
+
+
+def test_encoders_have_equal_parameters_whatever_their_encoding():
+    def parameters(degrees, size):
+        recipe = bottleneck.changed("", n_degrees=degrees, width=bottleneck.WIDTHS[degrees, size])
+        return sum(p.numel() for p in recipe.encoder(0).siren.parameters())
+
+    chosen = sum(p.numel() for p in CHOSEN.encoder(0).siren.parameters())
+    for (degrees, size), factor in zip(bottleneck.WIDTHS, (0.25, 1, 4) * 2, strict=True):
+        assert parameters(degrees, size) == pytest.approx(factor * chosen, rel=0.01)
+
+
+def test_skips_have_equal_width():
+    rows = bottleneck.skips([0])
+    assert {row.recipe.encoder(0).out_dim for row in rows} == {CHOSEN.out_dim}
+    tied = {row.recipe.skip: row.recipe.encoder(0).tied_dim for row in rows if row.recipe.tie_skip}
+    assert set(tied.values()) == {CHOSEN.out_dim}
+
+
+def test_longer_training_and_more_places_are_crossed():
+    recipes = [row.recipe for row in bottleneck.saturation([0])]
+    assert {(r.n, r.pairs) for r in recipes} == {
+        (n, pairs) for n in bottleneck.SIZES for pairs in bottleneck.LENGTHS
+    }
+
+
+def test_each_switch_changes_salt_alone():
+    for row in bottleneck.switches([0]):
+        assert (row.method, row.modalities) == ("salt", NAMES)
+        config = row.recipe.config("salt", 3, 0)
+        plain = CHOSEN.config("salt", 3, 0)
+        changed = dict(row.recipe.training)
+        assert config == plain.replace(**changed) != plain
+
+
+def test_names_are_a_reference_near_names_alone():
+    rows = bottleneck.references([0])
+    for row in rows:
+        near = {how.near_name_km for how in evaluations(row, "bottleneck")}
+        assert len(near) == 1
+        asked = row.modalities == ("text",) or row.recipe.name == "near names"
+        assert (near != {None}) == asked
+    assert any(row.kind == TRAINED and row.recipe.name == "near names" for row in rows)
