@@ -73,15 +73,14 @@ def references(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
 
     Images are there at every place; names are not, so theirs are compared near names alone.
     """
+    everywhere, near = changed("everywhere"), changed("near names")
     kinds = ("reference", "reference, shuffled", "reference, noise")
-    images = [
-        Embedding(kind, CHOSEN, modalities=names)
-        for names in (NAMES[:2], NAMES[:1], NAMES[1:2])
-        for kind in (kinds if len(names) == 2 else kinds[:1])
-    ]
-    near = changed("near names")
-    text = [Embedding(kind, near, modalities=("text",)) for kind in kinds]
-    return by_seed([images, [Embedding("untrained", near), melt(near), *text]], seeds)
+    rows = [Embedding(kind, everywhere, modalities=NAMES[:2]) for kind in kinds]
+    rows += [Embedding(kind, near, modalities=("text",)) for kind in kinds]
+    rows += [Embedding("reference", everywhere, modalities=(name,)) for name in NAMES[:2]]
+    for recipe in (everywhere, near):
+        rows += [Embedding("untrained", recipe), melt(recipe)]
+    return by_seed([rows], seeds)
 
 
 def arrangements(seeds: Seeds = range(SEEDS)) -> list[Embedding]:

@@ -39,6 +39,8 @@ class Evaluation:
         Cells that hold the labels and the scored places.
     near_name_km : float, optional
         Only places as close as this to a name of the gazetteer take part.
+    tasks : tuple of str
+        Only these, of those that there are; all by default.
     """
 
     split: str = "block"
@@ -46,6 +48,7 @@ class Evaluation:
     probe: str = "ridge"
     grid: Grid = FIRST
     near_name_km: float | None = None
+    tasks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, options in (
@@ -147,10 +150,12 @@ def score(
         raise ValueError("embeddings must be finite")
     found = []
     for how in evaluations:
-        z, here = array, dict(tasks)
+        z, here = array, {n: task for n, task in tasks.items() if n in (how.tasks or tasks)}
+        if not here:
+            raise ValueError(f"there is no task of {how.tasks}: there are {list(tasks)}")
         if how.near_name_km is not None:
             near = nearest_name(places)[1] <= how.near_name_km
-            z, here = array[near], {name: task.at(near) for name, task in tasks.items()}
+            z, here = array[near], {name: task.at(near) for name, task in here.items()}
         lonlat = next(iter(here.values())).lonlat
         cells = how.grid.cells(lonlat)
         for part in splits(lonlat, stage, how.split, how.grid):

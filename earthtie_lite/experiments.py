@@ -110,14 +110,11 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
 
 def _exploratory(row: Embedding) -> list[Evaluation]:
     """Declare how a row of an experiment is scored."""
-    if row.kind.startswith("reference") or row.recipe.name == "near names":
+    if row.recipe.name in ("everywhere", "near names"):
         km = NEAR_NAME_KM if row.recipe.name == "near names" else None
+        bent = Evaluation(probe="trees", near_name_km=km, tasks=("elevation", "population (GPWv4)"))
         few = Evaluation(budgets=(MAIN, 9 * MAIN), near_name_km=km)
-        return [
-            few,
-            Evaluation("random", near_name_km=km),
-            Evaluation(probe="trees", near_name_km=km),
-        ]
+        return [few, Evaluation("random", near_name_km=km), bent]
     return [Evaluation(budgets=BUDGETS[:5]), Evaluation("random")]
 
 

@@ -1,6 +1,7 @@
 """Scoring by the protocol: what is perfect, what is nothing, and that a leak is caught."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import earthtie_lite as et
@@ -180,3 +181,12 @@ def test_places_near_names_alone_take_part_if_asked(tasks, lonlat):
     fewer = {name: task.at(near) for name, task in tasks.items()}
     by_hand = score(z[near], fewer, 0, "report", [Evaluation(budgets=(243,))])
     assert some.drop(columns="grid").equals(by_hand.drop(columns="grid"))
+
+
+def test_an_evaluation_may_leave_tasks_out(tasks, lonlat):
+    z = np.random.default_rng(0).normal(size=(len(lonlat), 4))
+    some = score(z, tasks, 0, "report", [Evaluation(budgets=(243,), tasks=("elevation",))])
+    every = score(z, tasks, 0, "report", [Evaluation(budgets=(243,))])
+    pd.testing.assert_frame_equal(some, every[every["task"] == "elevation"].reset_index(drop=True))
+    with pytest.raises(ValueError, match=r"there is no task of \('rain',\)"):
+        score(z, tasks, 0, "report", [Evaluation(tasks=("rain",))])
