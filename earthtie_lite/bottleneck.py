@@ -30,6 +30,7 @@ SWITCHES = {
     "by step": (("switch", "step"),),
     "own scales, by step": (("scales", "own"), ("switch", "step")),
 }
+THREEFOLD = (NAMES, ("text",), ("satellite",), ("lights",))
 Seeds = Iterable[int]
 
 
@@ -110,6 +111,13 @@ def switches(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
     return by_seed([rows], seeds)
 
 
+def threefold(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare three trainings joined, which cost what the ensemble of three modalities costs."""
+    every = encoder_row(CHOSEN, "melt", NAMES)
+    rows = [[dataclasses.replace(every, kind="threefold", modalities=m)] for m in THREEFOLD]
+    return by_seed(rows, seeds)
+
+
 def changed(name: str, **changes: object) -> Recipe:
     """Return the chosen recipe with some settings changed."""
     return dataclasses.replace(CHOSEN, name=name, **changes)  # type: ignore[arg-type]
@@ -122,5 +130,6 @@ def melt(recipe: Recipe, note: str = "") -> Embedding:
 
 
 SETS: dict[str, Callable[[Seeds], list[Embedding]]] = {
-    f.__name__: f for f in (skips, encoders, references, arrangements, saturation, switches)
+    f.__name__: f
+    for f in (skips, encoders, references, arrangements, saturation, switches, threefold)
 }

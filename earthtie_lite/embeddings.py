@@ -49,8 +49,8 @@ def embed(
         if recipe.joined:
             z[:, encoder.tied_dim :] = smooth_features(lonlat, recipe.skip, row.seed)
         return z, seconds
-    if row.kind == "ensemble":
-        return ensemble(row, lonlat, folder)
+    if row.kind in ("ensemble", "threefold"):
+        return joined(row, lonlat, folder)
     if row.kind.startswith("reference"):
         return reference(row, lonlat), seconds
     makers: dict[str, Callable[[], NDArray[Any]]] = {
@@ -96,16 +96,18 @@ def untrained(row: Embedding) -> EarthTie:
     return new_run(list(sample.values()), every, config, row.recipe.encoder(row.seed)).model
 
 
-def ensemble(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
-    """Join the single-modality encoders of a row and reduce them to the width of one of them.
+def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
+    """Join three encoders and reduce them to the width of one of them.
 
     Of each the trained part is scaled to unit variance; the principal components are those of
-    places over land that have no label. The skip, alike in all, is kept once.
+    places over land that have no label. They are turned at random, so that a probe that
+    standardises columns does not make the last component as large as the first. The skip, alike in
+    all, is kept once.
     """
+    from scipy.stats import ortho_group
     from sklearn.decomposition import PCA
 
-    singles = [replace(row, kind=TRAINED, modalities=(n,)) for n in row.modalities]
-    runs = [trained(single, folder) for single in singles]
+    runs = [trained(member, folder) for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
     if row.setting == "inductive":
         land = land[~in_report_half(land)]
@@ -116,9 +118,19 @@ def ensemble(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray
     pca.fit(np.concatenate([part / scale for part, scale in zip(some, scales)], axis=1))
     z = [run.model.embed(lonlat) for run in runs]
     parts = [whole[:, :width] / scale for whole, scale in zip(z, scales)]
+    turn = ortho_group.rvs(width, random_state=stream("turn of an ensemble", row.seed))
+    reduced = pca.transform(np.concatenate(parts, axis=1)) @ turn
     seconds = sum(float(run.history["seconds"].iloc[-1]) for run in runs)
-    reduced = pca.transform(np.concatenate(parts, axis=1))
     return np.concatenate([reduced, z[0][:, width:]], axis=1), seconds
+
+
+def members(row: Embedding) -> list[Embedding]:
+    """Return the rows that are joined: single modalities, or three trainings of one kind."""
+    one = replace(row, kind=TRAINED)
+    if row.kind == "ensemble":
+        return [replace(one, modalities=(name,)) for name in row.modalities]
+    # The first is that of the same seed; no two seeds of a table share one.
+    return [replace(one, seed=seed) for seed in (row.seed, 100 + 2 * row.seed, 101 + 2 * row.seed)]
 
 
 def density(lonlat: Array) -> Array:

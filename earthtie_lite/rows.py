@@ -21,6 +21,7 @@ KINDS = (
     "untrained",
     TRAINED,
     "ensemble",
+    "threefold",
     "reference",
     "reference, shuffled",
     "reference, noise",
@@ -126,8 +127,9 @@ class Embedding:
         "coordinates" (x, y, z), "harmonics" (the encoder's input), "density" (how near the names
         of the gazetteer are), "observations" (the modalities' frozen features of images at the
         place itself: MOSAIKS), "GeoCLIP" (its published encoder), "untrained", "trained",
-        "ensemble" (single-modality encoders, joined and reduced to the same width), or
-        "reference" (untrained, joined with the modalities' frozen features at the place itself)
+        "ensemble" (single-modality encoders, joined and reduced to the same width), "threefold"
+        (three trainings of the same with other seeds, joined and reduced likewise), or "reference"
+        (untrained, joined with the modalities' frozen features at the place itself)
         and its controls "reference, shuffled" (those of other places) and "reference, noise".
     recipe : Recipe
     seed : int
@@ -153,7 +155,7 @@ class Embedding:
             raise ValueError(f"modalities must be a tuple of {NAMES}, got {self.modalities!r}")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: expected one of {SETTINGS}")
-        trains = self.kind in (TRAINED, "ensemble")
+        trains = self.kind in (TRAINED, "ensemble", "threefold")
         observes = trains or self.kind.startswith("reference")
         if (trains, observes) != (bool(self.method), bool(self.modalities)):
             raise ValueError(f"{self.kind!r} with method {self.method!r} of {self.modalities}")
@@ -163,10 +165,15 @@ class Embedding:
         """Name in the tables, such as "MELT satellite+text"."""
         joined = "+".join(self.modalities)
         trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
-        plain = self.kind in (TRAINED, "untrained", "ensemble") and not self.recipe.skip
+        if self.kind == "threefold":
+            trained = f"3 x {trained}"
+        plain = (
+            self.kind in (TRAINED, "untrained", "ensemble", "threefold") and not self.recipe.skip
+        )
         if self.kind.startswith("reference"):
             return f"{self.kind}: {joined}"
-        return (trained if self.kind == TRAINED else self.kind) + (", no skip" if plain else "")
+        named = trained if self.kind in (TRAINED, "threefold") else self.kind
+        return named + (", no skip" if plain else "")
 
 
 def filled(settings: Mapping[str, Any]) -> dict[str, Any]:

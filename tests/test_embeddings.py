@@ -149,3 +149,21 @@ def test_arranged_places_are_trained_on(tmp_path, monkeypatch):
     recipe = dataclasses.replace(TINY, places="same")
     with pytest.raises(pytest.fail.Exception, match="'satellite', 'text'"):
         embed(Embedding(TRAINED, recipe, 0, "melt", ("satellite", "text")), PLACES, tmp_path, "")
+
+
+def test_an_ensemble_is_turned_so_that_no_column_is_small(tmp_path):
+    z = made(tmp_path, "ensemble", method="melt", modalities=SL)[0]
+    alone = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
+    columns = z.std(axis=0)
+    assert alone[0] / alone[-1] > 5  # its components differ in size
+    assert columns.max() / columns.min() < 0.6 * alone[0] / alone[-1]  # its columns less so
+
+
+def test_three_trainings_are_joined_of_seeds_that_no_other_row_has(tmp_path):
+    rows = [Embedding("threefold", TINY, seed, "melt", S) for seed in range(50)]
+    seeds = [member.seed for row in rows for member in embeddings.members(row)]
+    assert len(seeds) == len(set(seeds)) == 150
+    z, seconds = embed(rows[1], PLACES, tmp_path, "")
+    assert z.shape == (200, 8)
+    assert len(list((tmp_path / "encoders").iterdir())) == 3
+    assert seconds > 0

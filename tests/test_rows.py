@@ -28,6 +28,7 @@ def test_every_variant_sees_the_same_pairs():
         ({"kind": TRAINED, "method": "melt", "modalities": S}, "satellite"),
         ({"kind": TRAINED, "method": "salt", "modalities": SL}, "SALT satellite+lights"),
         ({"kind": "ensemble", "method": "melt", "modalities": SL}, "ensemble"),
+        ({"kind": "threefold", "method": "melt", "modalities": S}, "3 x satellite"),
         ({"kind": "reference, noise", "modalities": SL}, "reference, noise: satellite+lights"),
     ],
 )
