@@ -61,31 +61,60 @@ def label_curves(table: "pd.DataFrame", highlight: Mapping[str, str]) -> Figure:
     highlight : mapping of str to str
         Embeddings to draw in colour, and the name of each in the legend; the others are grey.
     """
+    return curves(table, highlight, "n_labels", "labels")
+
+
+def curves(
+    table: "pd.DataFrame",
+    highlight: Mapping[str, str],
+    x: str,
+    label: str,
+    log: bool = True,
+    floor: float = -0.1,
+) -> Figure:
+    """Draw means with bands of 95 % intervals against a number, one panel a task.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns task, embedding, mean, low, high and that of the number.
+    highlight : mapping of str to str
+        Embeddings to draw in colour, and the name of each in the legend; the others are grey.
+    x, label : str
+        Column of the number, and the label of the horizontal axis.
+    log : bool
+        Whether that axis is logarithmic.
+    floor : float
+        No panel begins below this.
+    """
     tasks = list(table["task"].unique())
     rows = -(-len(tasks) // 2)
     figure, axes = plt.subplots(
-        rows, 2, figsize=(8, 3.3 * rows + 0.6), squeeze=False, sharex=True, layout="constrained"
+        rows, 2, figsize=(8, 2.9 * rows + 0.8), squeeze=False, sharex=True, layout="constrained"
     )
     for ax in axes.flat[len(tasks) :]:
         ax.remove()
     colours = dict(zip(highlight, (CYCLE[6], *CYCLE[:6], LINE)))
     for ax, task in zip(axes.flat, tasks):
-        curves = table[table["task"] == task].sort_values("n_labels")
-        for name, curve in curves.groupby("embedding", sort=False):
+        drawn = table[table["task"] == task].sort_values(x)
+        for name, curve in drawn.groupby("embedding", sort=False):
             known = name in highlight
             colour, order = colours.get(str(name), "#b0b0b0"), 3 if known else 1
-            band = (curve["n_labels"], curve["low"], curve["high"])
+            band = (curve[x], curve["low"], curve["high"])
             ax.fill_between(*band, color=colour, alpha=0.1 if known else 0.04, lw=0, zorder=order)
-            label = highlight.get(str(name))
             line = {"lw": 1.6 if known else 0.7, "ms": 3, "marker": "o" if known else ""}
-            ax.plot(*band[:1], curve["mean"], color=colour, label=label, zorder=order, **line)
-        ax.set(title=task, xscale="log", ylim=(max(-0.1, curves["mean"].min() - 0.03), None))
+            line["label"] = highlight.get(str(name))
+            ax.plot(*band[:1], curve["mean"], color=colour, zorder=order, **line)
+        ax.set(title=task, ylim=(max(floor, drawn["mean"].min() - 0.03), None))
+        ax.set_xscale("log" if log else "linear")
+        if drawn["mean"].min() < 0 < drawn["mean"].max():
+            ax.axhline(0, color="black", lw=0.8)
         ax.grid(alpha=0.3)
-    counts = sorted(table["n_labels"].unique())
+    counts = sorted(table[x].unique())
     for ax in figure.axes[-2:]:
         ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=7)
         ax.minorticks_off()
-        ax.set_xlabel("labels")
+        ax.set_xlabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     lines = dict(zip(labels, handles))
     names = [name for name in highlight.values() if name in lines]

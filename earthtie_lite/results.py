@@ -81,12 +81,13 @@ def read_sums(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
 
 def read_histories(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     """Return the histories of training (one row a step) of a stage, with the columns of the run."""
-    return _numbers(stage, "histories", root, ["embedding", "method", "seed", "learning_rate"])
+    about = ["embedding", "method", "recipe", "seed", "learning_rate"]
+    return _numbers(stage, "histories", root, about)
 
 
 def read_distances(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     """Return the distances of retrieval (one row a query) of a stage, with columns of the run."""
-    return _numbers(stage, "distances", root, ["embedding", "setting", "seed"])
+    return _numbers(stage, "distances", root, ["embedding", "setting", "recipe", "seed"])
 
 
 def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None:

@@ -160,13 +160,15 @@ def tie(model: EarthTie, observed: Mapping[str, tuple[Array, Any]]) -> dict[str,
     return found | {"place": Tied(land, vectors / length)}
 
 
-def distances(tied: Mapping[str, Tied]) -> "pd.DataFrame":
+def distances(tied: Mapping[str, Tied], places_only: bool = False) -> "pd.DataFrame":
     """Retrieve every modality, and places, by every other modality along every route.
 
     Parameters
     ----------
     tied : mapping of str to Tied
         From :func:`tie`.
+    places_only : bool
+        Retrieve places alone, and these directly.
 
     Returns
     -------
@@ -180,8 +182,10 @@ def distances(tied: Mapping[str, Tied]) -> "pd.DataFrame":
     for query, asked in tied.items():
         for target, candidates in tied.items():
             routes = [r for r in ROUTES if target != "place" or r != "through a place"]
-            if query in (target, "place"):
+            if query in (target, "place") or (places_only and target != "place"):
                 continue
+            if places_only:
+                routes = ["direct"]
             for route in routes:
                 row = retrieve(asked, candidates, route, tied["place"])
                 km = great_circle_km(asked.lonlat, candidates.lonlat[row])

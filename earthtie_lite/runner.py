@@ -129,14 +129,16 @@ def trace(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
     return steps
 
 
-def find(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
+def find(
+    row: Embedding, stage: str, folder: str | Path, places_only: bool = False
+) -> "pd.DataFrame":
     """Return how far away the retrieved observations of a row's model are, one row a query."""
     if row.kind == TRAINED:
         run = trained(row, folder)
         model, seconds = run.model, float(run.history["seconds"].iloc[-1])
     else:
         model, seconds = untrained(row), 0.0
-    found = distances(tie(model, unseen(QUERIES)))
+    found = distances(tie(model, unseen(QUERIES)), places_only)
     found.attrs.update(about(row, stage, seconds), key=key(row, stage))
     return found
 
@@ -176,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"the stage {asked.stage} has the rows {list(tables)}, not {asked.recipe!r}")
     stage, folder = asked.stage, Path(asked.folder) / asked.stage
     tasks: dict[str, Task] = {}
+    settings: dict[str, Any]
     make: Callable[[Embedding], pd.DataFrame]
     if stage in SCORED:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
@@ -184,9 +187,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
         make, name = functools.partial(run, **settings), "sums"
     else:
-        kinds = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}
-        function, name = kinds[stage]
-        make = functools.partial(function, stage=stage, folder=asked.work)
+        settings = {"stage": stage, "folder": asked.work}
+        if stage == "retrieval":
+            settings["places_only"] = asked.recipe == "saturation"
+        function, name = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}[stage]
+        make = functools.partial(function, **settings)
     rows = tables[asked.recipe](range(asked.seeds))
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])

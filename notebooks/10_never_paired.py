@@ -154,7 +154,7 @@ figure
 # 500 km is the share of queries whose match lies that near. For MELT, along both routes ({numref}`fig-10-routes`):
 
 # %%
-found = results.read_distances("retrieval")
+found = results.read_distances("retrieval").query("recipe == 'chosen'")
 display(Markdown(f"Made by {results.provenance('retrieval')}."))
 short = {"MELT satellite+lights+text": "MELT", "SALT satellite+lights+text": "SALT"}
 found["model"] = found["embedding"].replace(short)

@@ -107,6 +107,9 @@ def test_a_table_has_every_route_between_every_two_modalities(monkeypatch):
     assert (counts.drop("place", level="target") == 4).all()
     assert (counts.xs("place", level="target") == 3).all()
     assert found["km"].between(0, 20_038).all()
+    alone = distances(tied, places_only=True)
+    expected = found.query("target == 'place' and route == 'direct'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected)
 
 
 def test_a_recall_is_the_share_of_near_matches():

@@ -1,0 +1,352 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Is the encoder the bottleneck?
+#
+# More modalities do not consistently help, the paper finds, and blames the location encoder, in which it varied nothing. Here we vary one thing at
+# a time: the modalities, the skip around the encoder, its size, its encoding, the objective, where the pairs lie and how many there are.
+#
+# :::{admonition} About this notebook
+# :class: tip
+# - **You will be able to** say what limits an embedding by changing one thing at a time, build the baseline that makes "more
+#   modalities help" a claim, and read an answer that differs from task to task.
+# - **Prerequisites** [Probing](06_probing.ipynb), for its protocol and intervals; [Training dynamics](07_training_dynamics.ipynb).
+# - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md), [place names](../data/cards/places.md), the
+#   labels of Probing, and the tables in `data/results`.
+# - **Time** about 3 minutes on two cores: three trainings are live, the experiments over seeds are read.
+# :::
+
+# %% tags=["parameters"]
+profile = "sample"
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+
+import earthtie_lite as et
+from earthtie_lite import bottleneck, charts, evaluate, experiments, inference, results
+from earthtie_lite.evaluate import Evaluation
+
+size = et.profile(profile)
+sample = et.load_sample(n=size.n, seed=0)
+
+# %% [markdown]
+# ## The rules
+#
+# Everything below is scored as in Probing: report half, transductive, in blocks, ridge, paired differences over seeds and cells. One comparison was fixed
+# beforehand: MELT with all three minus the best single modality, 729 labels. **All others are exploratory**: with so many intervals some exclude zero
+# by chance.
+
+# %%
+report, more = results.read_sums("report"), results.read_sums("bottleneck")
+for stage in ("report", "bottleneck"):
+    display(Markdown(f"Read: {results.provenance(stage)}."))
+main = ["country", "population (GPWv4)", "elevation", "biome"]
+melt3, best = "MELT satellite+lights+text", experiments.BEST_SINGLE
+BUDGETS = [243, 729, 2187, 6561, 19683]
+
+
+def of(*recipes, **where):
+    """Return the sums of some experiments, each row named by its recipe."""
+    found = results.pick(more, task=main, recipe=list(recipes), **where)
+    return found.assign(embedding=found["recipe"] + ": " + found["embedding"])
+
+
+# %% [markdown]
+# ## Does tying more help?
+#
+# The seven subsets of three modalities, trained alike with equally many pairs. *With the skip*, harmonics of ten degrees take 100 of the 256
+# columns; *without*, all 256 are trained. The *ensemble* joins the three single encoders and reduces them to the same width: it has seen three times
+# as many pairs, and knows what three modalities know without tying them in one encoder. The rows every table has stand beside.
+
+# %%
+subsets = [row.name for row in experiments.table(seeds=[0]) if row.method == "melt"]
+subsets = list(dict.fromkeys(name.removesuffix(", no skip") for name in subsets))
+plain = ["harmonics", "GeoCLIP", "untrained"]
+names = [*plain, *subsets]
+both = [*names, *(f"{name}, no skip" for name in names[2:])]
+usual = results.pick(report, task=main, embedding=both)
+table = results.intervals(usual, ["task"])
+table["cell"] = results.as_text(table)
+shown = table.pivot(index="embedding", columns="task", values="cell")[main]
+shown.loc[[name for name in both if name in shown.index]].style.set_properties(
+    **{"white-space": "nowrap", "font-size": "85%"}
+)
+
+
+# %% [markdown]
+# Now the differences, at every label budget: all three minus the best single modality (of each task, chosen on the development half) and minus the ensemble.
+
+
+# %%
+def gaps(sums, a, others, by=("task",)):
+    """Return a minus others, where "best single" is another row for each task."""
+    parts = []
+    for label, other in others.items():
+        for task in main:
+            name = other[task] if isinstance(other, dict) else other
+            some = sums[sums["task"] == task]
+            parts.append(results.paired(some, a, [name], list(by)).assign(name=label))
+    return pd.concat(parts)
+
+
+every = results.pick(report, task=main, n_labels=BUDGETS)
+single = {"single": best, "ensemble": "ensemble"}
+bare = {"single": {t: f"{n}, no skip" for t, n in best.items()}, "ensemble": "ensemble, no skip"}
+by_labels = pd.concat(
+    [
+        gaps(every, melt3, single, ("task", "n_labels")).assign(skip="with the skip"),
+        gaps(every, f"{melt3}, no skip", bare, ("task", "n_labels")).assign(skip="without"),
+    ]
+)
+
+# %% mystnb={"figure": {"name": "fig-09-labels", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels, one a task, each with four curves of differences over the number of labels around a line at zero."}}
+drawn = by_labels.rename(columns={"difference": "mean"})
+drawn["embedding"] = "minus the " + drawn["name"] + ", " + drawn["skip"]
+drawn["embedding"] = drawn["embedding"].str.replace("the single", "the best single")
+drawn["task"] = pd.Categorical(drawn["task"], main)
+lines = {name: name for name in drawn["embedding"].unique()}
+figure = charts.curves(drawn.sort_values("task"), lines, "n_labels", "labels", floor=-0.3)
+plt.close(figure)
+figure
+
+# %% tags=["hide-input"]
+at = by_labels[by_labels["n_labels"] == 729]
+
+
+def verdict(rows):
+    """Say on which tasks intervals lie above zero, below it, or hold it."""
+    parts = {"above": rows["low"] > 0, "below": rows["high"] < 0}
+    said = [f"{word} on {', '.join(rows['task'][where])}" for word, where in parts.items() if where.any()]
+    return "; ".join(said) or "no interval excludes zero"
+
+
+lines = [
+    f"- {skip}, against the {'best single modality' if name == 'single' else name}: {verdict(rows)}"
+    for (skip, name), rows in at.groupby(["skip", "name"])
+]
+display(Markdown("**Reading**, 729 labels. Three modalities are\n\n" + "\n".join(lines)))
+
+# %% [markdown]
+# ## Three trainings of one kind, joined
+#
+# The ensemble costs three trainings. What do three trainings of MELT, joined and reduced in the same way, know? And three of the best single modality?
+# This recipe was chosen on the development half.
+
+# %%
+cost = pd.concat(
+    [
+        results.pick(report, task=main, embedding=["ensemble", *best.values(), melt3]),
+        results.pick(more, task=main, recipe="chosen"),
+    ]
+)
+three = f"3 x {melt3}"
+rivals = {
+    "best single": best,
+    "best single, three times": {t: f"3 x {n}" for t, n in best.items()},
+    "ensemble": "ensemble",
+    "MELT, once": melt3,
+}
+joined = gaps(cost, three, rivals)
+
+# %% mystnb={"figure": {"name": "fig-09-joined", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels of horizontal intervals around a line at zero, one row each for the best single modality, three trainings of it, the ensemble, and one training of MELT."}}
+figure = charts.differences(joined, "three trainings of MELT, joined, minus the row")
+plt.close(figure)
+figure
+
+# %% [markdown]
+# ## What does the skip do?
+#
+# Training makes an embedding forget smooth, large-scale structure, is the idea of the {term}`skip connection`: what tells thousands of places apart is sharp
+# detail. If so, harmonics should help when joined *after* training, less so when training may use them up, and *any* smooth features should do
+# as well. All embeddings have 256 columns.
+
+# %%
+kinds = {
+    "": "MELT, skip beside",
+    ", inside training": "MELT, skip inside training",
+    ", smooth features": "MELT, random smooth features beside",
+}
+skips = []
+for degrees in bottleneck.SKIPS:
+    for suffix, label in kinds.items():
+        part = of(f"skip {degrees}{suffix}", embedding=melt3)
+        skips.append(part.assign(embedding=label, degrees=degrees))
+    for suffix in ("", ", smooth features"):
+        part = of(f"skip {degrees}{suffix}", embedding="untrained")
+        label = "untrained, " + ("skip" if not suffix else "random smooth features")
+        skips.append(part.assign(embedding=label, degrees=degrees))
+skips = pd.concat(skips)
+none = results.pick(report, task=main, embedding=[f"{melt3}, no skip", "untrained, no skip"])
+none = none[none["seed"].isin(set(skips["seed"]))]
+
+# %% mystnb={"figure": {"name": "fig-09-skip", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels of scores against the degrees of the skip, 0, 3, 5 and 10, with curves for three ways of joining MELT and two of the untrained encoder."}}
+without = results.intervals(none, ["task"]).assign(degrees=0)
+drawn = [results.intervals(skips, ["task", "degrees"])]
+for label in skips["embedding"].unique():
+    start = "untrained, no skip" if label.startswith("untrained") else f"{melt3}, no skip"
+    drawn.append(without[without["embedding"] == start].assign(embedding=label))
+drawn = pd.concat(drawn)
+drawn["task"] = pd.Categorical(drawn["task"], main)
+lines = {name: name for name in skips["embedding"].unique()}
+figure = charts.curves(
+    drawn.sort_values("task"), lines, "degrees", "degrees of the skip", log=False
+)
+plt.close(figure)
+figure
+
+# %%
+beside = "MELT, skip beside"
+against = [name for name in skips["embedding"].unique() if name != beside]
+ten = pd.concat([skips[skips["degrees"] == 10], none])
+against += [f"{melt3}, no skip"]
+skip_gaps = results.paired(ten, beside, against, ["task"])
+skip_gaps["cell"] = results.as_text(skip_gaps)
+skip_gaps.pivot(index="name", columns="task", values="cell").loc[against, main]
+
+# %% [markdown]
+# The table has MELT with a skip of ten degrees beside it, minus the row.
+#
+# ## Encoder, objective or data?
+#
+# If the encoder were the limit, a larger one should do better. If the objective were, the same encoder should know more when it is trained by plain
+# {term}`regression <feature reference>` onto the modalities' frozen features. If the data were, even an embedding that is handed these features *at every labelled
+# and scored place* (the {term}`feature reference`) should do no better. Three sizes (a quarter, once and four times the parameters of the report's
+# encoder) on two encodings; at equal size both encodings have equally many parameters.
+
+# %%
+encoders = []
+for (degrees, factor), width in bottleneck.WIDTHS.items():
+    name = f"{degrees} degrees, {factor} of the parameters"
+    kinds = {
+        "untrained": of(name, embedding="untrained"),
+        "MELT": of(name, embedding=melt3),
+        "regression": of(f"{name}, regression"),
+        "untrained + features": of(name, embedding="reference: satellite+lights"),
+    }
+    recipe = bottleneck.changed("", n_degrees=degrees, width=width)
+    n = sum(p.numel() for p in recipe.encoder(0).siren.parameters())
+    for kind, part in kinds.items():
+        part = part.assign(embedding=kind, degrees=degrees, parameters=round(n / 1000))
+        encoders.append(part)
+encoders = pd.concat(encoders)
+
+# %% mystnb={"figure": {"name": "fig-09-encoders", "caption": "TO BE WRITTEN"}, "image": {"alt": "Eight panels, four tasks by two encodings, of scores against thousands of parameters; four curves each for the untrained encoder, MELT, regression, and the untrained encoder joined with features."}}
+drawn = results.intervals(encoders, ["degrees", "parameters", "task"])
+drawn["order"] = drawn["task"].map(main.index)
+drawn = drawn.sort_values(["order", "degrees"])
+drawn["task"] = drawn["task"] + ", " + drawn["degrees"].astype(str) + " degrees"
+lines = {name: name for name in ["MELT", "regression", "untrained", "untrained + features"]}
+figure = charts.curves(drawn, lines, "parameters", "thousands of parameters")
+plt.close(figure)
+figure
+
+# %%
+questions = {
+    "4 times the parameters minus once": ("MELT", 2, "MELT", 1),
+    "once minus a quarter": ("MELT", 1, "MELT", 0),
+    "MELT minus regression": ("MELT", 1, "regression", 1),
+    "MELT minus untrained + features": ("MELT", 1, "untrained + features", 1),
+}
+limits = []
+for degrees, part in encoders.groupby("degrees"):
+    sizes = sorted(part["parameters"].unique())
+    part = part.assign(embedding=part["embedding"] + part["parameters"].astype(str))
+    for question, (a, i, b, k) in questions.items():
+        row = results.paired(part, f"{a}{sizes[i]}", [f"{b}{sizes[k]}"], ["task"])
+        limits.append(row.assign(question=question, degrees=degrees, cell=results.as_text))
+limits = pd.concat(limits)
+limits.pivot(index=["question", "degrees"], columns="task", values="cell").loc[list(questions), main]
+
+# %% [markdown]
+# The reference has more columns than the other rows; that alone is worth nothing, as two controls of equal width show: the features of *other* places, and
+# noise. Names are not there at every place, so theirs are added near names only (within 25 km). Boosted trees, which can bend, read the two regressions.
+
+# %%
+references = []
+for where, added in (("everywhere", "satellite+lights"), ("near names", "text")):
+    for probe in ("ridge", "trees"):
+        part = of(where, probe=probe, grid=None)
+        rows = [f"{where}: {n}: {added}" for n in ("reference, shuffled", "reference, noise")]
+        rows = [f"{where}: {melt3}", f"{where}: untrained", *rows]
+        gap = results.paired(part, f"{where}: reference: {added}", rows, ["task"])
+        references.append(gap.assign(features=added, probe=probe, cell=results.as_text))
+references = pd.concat(references)
+references["name"] = references["name"].str.replace(r"^[^:]*: |: .*$|,", "", regex=True)
+shown = references.pivot(index=["features", "name", "probe"], columns="task", values="cell")
+shown[main].fillna("")
+
+# %% [markdown]
+# The table has the untrained encoder with the features, minus the row.
+#
+# ## What does unpaired data cost?
+#
+# Pairs of this sample need not share their places. So we can ask what other data cannot: equally many pairs (25,000 a modality), with all modalities at the *same*
+# places, at places *apart*, or in *regions* (cells of 2,000 km) that no other modality sees. Places are those of names, the only observations that are not made everywhere.
+
+# %%
+arranged = pd.concat([of(name).assign(embedding=name) for name in ("same", "apart", "regions")])
+cost = [("apart", "same"), ("regions", "same"), ("regions", "apart")]
+cost = pd.concat(
+    results.paired(arranged, a, [b], ["task"]).assign(row=f"{a} minus {b}", cell=results.as_text)
+    for a, b in cost
+)
+levels = results.intervals(arranged, ["task"]).assign(cell=results.as_text)
+levels = levels.pivot(index="embedding", columns="task", values="cell")
+levels = levels.loc[["same", "apart", "regions"]]
+pd.concat([levels, cost.pivot(index="row", columns="task", values="cell")])[main]
+
+# %% [markdown]
+# ## Does it saturate?
+#
+# The paper finds that contrastive training saturates early. More *places* and longer *training* are two things: both are varied here, 1,000 to 100,000 places
+# a modality, 150,000 to 1.5 million pairs seen.
+
+# %%
+points = [(n, pairs) for pairs in bottleneck.LENGTHS for n in bottleneck.SIZES]
+grown = pd.concat(
+    of(f"{n} places, {pairs} pairs").assign(embedding=f"{pairs / 1e6:g} million pairs", places=n)
+    for n, pairs in points
+)
+
+# %% mystnb={"figure": {"name": "fig-09-saturation", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels of scores against places a modality, from 1,000 to 100,000, with one curve for each length of training."}}
+drawn = results.intervals(grown, ["task", "places"])
+drawn["task"] = pd.Categorical(drawn["task"], main)
+lengths = {name: name for name in grown["embedding"].unique()}
+figure = charts.curves(drawn.sort_values("task"), lengths, "places", "places a modality")
+plt.close(figure)
+figure
+
+# %% [markdown]
+# The score is one measure of what was learned; whether unseen observations find their place again is another, and nearer to what the loss asks for
+# ([What was never paired](10_never_paired.ipynb) has the method).
+
+# %% mystnb={"figure": {"name": "fig-09-retrieval", "caption": "TO BE WRITTEN"}, "image": {"alt": "Two panels of the share of unseen observations whose best place lies within 500 km, one for satellite and one for text, against places a modality, with one curve for each length of training."}}
+found = results.read_distances("retrieval")
+recipes = results.read_runs("retrieval").set_index("run")["recipe"]
+found["recipe"] = found["run"].map(recipes)
+found = found.query("target == 'place' and route == 'direct' and query != 'lights'")
+recalls = []
+for n, pairs in points:
+    some = found[found["recipe"] == f"{n} places, {pairs} pairs"]
+    sums = retrieval.recall_sums(some, 500.0).assign(task=some["query"].iloc[0])
+    sums["task"] = sums["query"] + " finds its place"
+    row = results.intervals(sums, ["task"])
+    recalls.append(row.assign(embedding=f"{pairs / 1e6:g} million pairs", places=n))
+recalls = pd.concat(recalls)
+figure = charts.curves(recalls, lengths, "places", "places a modality")
+plt.close(figure)
+figure
