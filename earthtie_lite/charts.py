@@ -103,8 +103,8 @@ def curves(
             band = (curve[x], curve["low"], curve["high"])
             ax.fill_between(*band, color=colour, alpha=0.1 if known else 0.04, lw=0, zorder=order)
             line = {"lw": 1.6 if known else 0.7, "ms": 3, "marker": "o" if known else ""}
-            line["label"] = highlight.get(str(name))
-            ax.plot(*band[:1], curve["mean"], color=colour, zorder=order, **line)
+            label_of = highlight.get(str(name))
+            ax.plot(*band[:1], curve["mean"], color=colour, label=label_of, zorder=order, **line)
         ax.set(title=task, ylim=(max(floor, drawn["mean"].min() - 0.03), None))
         ax.set_xscale("log" if log else "linear")
         if drawn["mean"].min() < 0 < drawn["mean"].max():

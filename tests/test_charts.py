@@ -26,6 +26,22 @@ def test_every_embedding_is_a_line_and_the_highlighted_have_a_name():
     assert [t.get_text() for t in figure.legends[0].texts] == ["the second", "the first"]
 
 
+def test_curves_of_differences_have_a_line_at_zero():
+    rows = [
+        {"task": task, "embedding": "a", "degrees": n, "mean": mean, "low": -0.3, "high": 0.3}
+        for task, means in (("height", (-0.2, 0.1)), ("kind", (0.1, 0.2)))
+        for n, mean in zip((0, 10), means, strict=True)
+    ]
+    figure = charts.curves(
+        pd.DataFrame(rows), {"a": "a"}, "degrees", "degrees of the skip", log=False, floor=-0.5
+    )
+    height, kind = figure.axes
+    assert [len(ax.lines) for ax in (height, kind)] == [2, 1]
+    assert height.get_ylim()[0] == pytest.approx(-0.23)
+    assert height.get_xscale() == "linear"
+    assert kind.get_xlabel() == "degrees of the skip"
+
+
 def test_differences_that_exclude_zero_look_different():
     rows = [
         {"task": "height", "name": name, "difference": d, "low": d - 0.1, "high": d + 0.1}
