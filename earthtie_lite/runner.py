@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--recipe", default="chosen", help="which of the stage's rows")
+    parser.add_argument("--recipe", help="which of the stage's rows; by default its first")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--places", type=int, default=N_PLACES)
     parser.add_argument("--population", help="GeoTIFF of GPWv4")
@@ -174,8 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     asked = parser.parse_args(arguments)
     tables = TABLES[asked.stage]
-    if asked.recipe not in tables:
-        parser.error(f"the stage {asked.stage} has the rows {list(tables)}, not {asked.recipe!r}")
+    recipe = asked.recipe or next(iter(tables))
+    if recipe not in tables:
+        parser.error(f"the stage {asked.stage} has the rows {list(tables)}, not {recipe!r}")
     stage, folder = asked.stage, Path(asked.folder) / asked.stage
     tasks: dict[str, Task] = {}
     settings: dict[str, Any]
@@ -189,10 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         settings = {"stage": stage, "folder": asked.work}
         if stage == "retrieval":
-            settings["places_only"] = asked.recipe == "saturation"
+            settings["places_only"] = recipe == "saturation"
         function, name = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}[stage]
         make = functools.partial(function, **settings)
-    rows = tables[asked.recipe](range(asked.seeds))
+    rows = tables[recipe](range(asked.seeds))
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])
         rows = [row for row in rows if key(row, stage, tasks) not in known]
