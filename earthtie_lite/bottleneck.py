@@ -51,10 +51,6 @@ def encoders(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
 
     Untrained, joined with the features of images themselves, trained by contrast and by regression.
     """
-    recipes = [
-        changed(f"{degrees} degrees, {size} of the parameters", n_degrees=degrees, width=width)
-        for (degrees, size), width in WIDTHS.items()
-    ]
     parts = [
         [
             Embedding("untrained", recipe),
@@ -64,9 +60,17 @@ def encoders(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
                 dataclasses.replace(recipe, training=(("objective", "regression"),)), "regression"
             ),
         ]
-        for recipe in recipes
+        for recipe in encoder_recipes()
     ]
     return by_seed(parts, seeds)
+
+
+def encoder_recipes() -> list[Recipe]:
+    """Return the recipes of the encoders that are compared, alike in all but encoding and width."""
+    return [
+        changed(f"{degrees} degrees, {size} of the parameters", n_degrees=degrees, width=width)
+        for (degrees, size), width in WIDTHS.items()
+    ]
 
 
 def references(seeds: Seeds = range(SEEDS)) -> list[Embedding]:

@@ -98,6 +98,11 @@ class Recipe:
                 self.tie_skip,
             )
 
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases of the encoder."""
+        return sum(p.numel() for p in self.encoder(0).siren.parameters())
+
     def config(self, method: str, n_modalities: int, seed: int) -> TrainConfig:
         """Return settings with which training sees ``pairs`` pairs, to within half an epoch.
 

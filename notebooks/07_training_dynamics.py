@@ -242,7 +242,7 @@ spikes["cell"].unstack("modality").loc[["as it is", *sorted(set(long["recipe"]) 
 # Which part of the jump is the head's? In the run with a warm-up nothing but the returning head moves for 30 steps; what is then still missing to the last loss before
 # the modality left is what the encoder lost. {numref}`fig-07-return` shows the steps around a return.
 
-# %% mystnb={"figure": {"name": "fig-07-return", "caption": "TO BE WRITTEN"}, "image": {"alt": "Three panels, one a modality, of the loss over the first 60 steps after a return, relative to the last loss before leaving, one curve an intervention."}}
+# %%
 long = long.assign(step_in=long.groupby(["run", "epoch"]).cumcount())
 ends = long.groupby(["run", "modality", "epoch"])["loss"].apply(lambda x: x.tail(2).mean())
 before = ends.groupby(["run", "modality"]).shift().rename("before")
@@ -250,6 +250,8 @@ around = long.join(before, on=["run", "modality", "epoch"]).dropna(subset="befor
 around["excess"] = around["loss"] - around["before"]
 around = around[(around["step_in"] < 60) & (around["epoch"] >= 6)]
 curves = around.groupby(["modality", "recipe", "step_in"])["excess"].mean()
+
+# %% mystnb={"figure": {"name": "fig-07-return", "caption": "TO BE WRITTEN"}, "image": {"alt": "Three panels, one a modality, of the loss over the first 60 steps after a return, relative to the last loss before leaving, one curve an intervention."}}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3), sharey=True, layout="constrained")
 for ax, name in zip(axes, sample):
     for recipe, colour in zip(jumps["recipe"].unique(), et.maps.CYCLE):

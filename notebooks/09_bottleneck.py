@@ -38,17 +38,10 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import (
-    bottleneck,
-    charts,
-    embeddings,
-    evaluate,
-    experiments,
-    inference,
-    results,
-    retrieval,
-)
+from earthtie_lite import bottleneck, charts, embeddings, evaluate, experiments, results
 from earthtie_lite.evaluate import Evaluation
+from earthtie_lite.inference import scores
+from earthtie_lite.retrieval import recall_sums
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -113,6 +106,7 @@ def gaps(sums, a, others, by=("task",)):
     return pd.concat(parts)
 
 
+# %%
 every = results.pick(report, task=main, n_labels=BUDGETS)
 single = {"single": best, "ensemble": "ensemble"}
 bare = {"single": {t: f"{n}, no skip" for t, n in best.items()}, "ensemble": "ensemble, no skip"}
@@ -190,20 +184,17 @@ figure
 
 # %%
 kinds = {
-    "": "MELT, skip beside",
-    ", inside training": "MELT, skip inside training",
-    ", smooth features": "MELT, random smooth features beside",
+    ("", melt3): "MELT, skip beside",
+    (", inside training", melt3): "MELT, skip inside training",
+    (", smooth features", melt3): "MELT, smooth features beside",
+    ("", "untrained"): "untrained, skip beside",
+    (", smooth features", "untrained"): "untrained, smooth features beside",
 }
-skips = []
-for degrees in bottleneck.SKIPS:
-    for suffix, label in kinds.items():
-        part = of(f"skip {degrees}{suffix}", embedding=melt3)
-        skips.append(part.assign(embedding=label, degrees=degrees))
-    for suffix in ("", ", smooth features"):
-        part = of(f"skip {degrees}{suffix}", embedding="untrained")
-        label = "untrained, " + ("skip" if not suffix else "random smooth features")
-        skips.append(part.assign(embedding=label, degrees=degrees))
-skips = pd.concat(skips)
+skips = pd.concat(
+    of(f"skip {degrees}{how}", embedding=name).assign(embedding=label, degrees=degrees)
+    for (how, name), label in kinds.items()
+    for degrees in bottleneck.SKIPS
+)
 none = results.pick(report, task=main, embedding=[f"{melt3}, no skip", "untrained, no skip"])
 none = none[none["seed"].isin(set(skips["seed"]))]
 
@@ -242,21 +233,20 @@ skip_gaps.pivot(index="name", columns="task", values="cell").loc[against, main]
 # encoder) on two encodings; at equal size both encodings have equally many parameters.
 
 # %%
-encoders = []
-for (degrees, factor), width in bottleneck.WIDTHS.items():
-    name = f"{degrees} degrees, {factor} of the parameters"
-    kinds = {
-        "untrained": of(name, embedding="untrained"),
-        "MELT": of(name, embedding=melt3),
-        "regression": of(f"{name}, regression"),
-        "untrained + features": of(name, embedding="reference: satellite+lights"),
-    }
-    recipe = bottleneck.changed("", n_degrees=degrees, width=width)
-    n = sum(p.numel() for p in recipe.encoder(0).siren.parameters())
-    for kind, part in kinds.items():
-        part = part.assign(embedding=kind, degrees=degrees, parameters=round(n / 1000))
-        encoders.append(part)
-encoders = pd.concat(encoders)
+kinds = {
+    ("", "untrained"): "untrained",
+    ("", "reference: satellite+lights"): "untrained + features",
+    ("", melt3): "MELT",
+    (", regression", melt3): "regression",
+}
+recipes = bottleneck.encoder_recipes()
+encoders = pd.concat(
+    of(f"{recipe.name}{how}", embedding=name).assign(
+        embedding=label, degrees=recipe.n_degrees, parameters=round(recipe.n_parameters / 1000)
+    )
+    for recipe in recipes
+    for (how, name), label in kinds.items()
+)
 
 # %% mystnb={"figure": {"name": "fig-09-encoders", "caption": "TO BE WRITTEN"}, "image": {"alt": "Eight panels, four tasks by two encodings, of scores against thousands of parameters; four curves each for the untrained encoder, MELT, regression, and the untrained encoder joined with features."}}
 drawn = results.intervals(encoders, ["degrees", "parameters", "task"])
@@ -358,7 +348,7 @@ found = found.query("target == 'place' and route == 'direct' and query != 'light
 recalls = []
 for n, pairs in points:
     some = found[found["recipe"] == f"{n} places, {pairs} pairs"]
-    sums = retrieval.recall_sums(some, 500.0).assign(task=some["query"].iloc[0])
+    sums = recall_sums(some, 500.0).assign(task=some["query"].iloc[0])
     sums["task"] = sums["query"] + " finds its place"
     row = results.intervals(sums, ["task"])
     recalls.append(row.assign(embedding=f"{pairs / 1e6:g} million pairs", places=n))
@@ -394,7 +384,7 @@ for name, settings in {
 both = [Evaluation(split, (size.n_labels,)) for split in ("block", "random")]
 scored = {name: evaluate.score(z, tasks, 0, "development", both) for name, z in live.items()}
 scored = pd.concat(scored, names=["embedding", None]).reset_index("embedding")
-scored = inference.scores(scored, ["embedding", "task", "split"])
+scored = scores(scored, ["embedding", "task", "split"])
 shown = scored.pivot(index="embedding", columns=["split", "task"], values="score")
 shown.loc[list(live)].style.format(precision=2)
 
@@ -454,7 +444,7 @@ sorted_z = z @ np.linalg.svd(z - z.mean(axis=0), full_matrices=False)[2].T
 turned = {}
 for name, array in {"as trained": z, "sorted components": sorted_z}.items():
     one = evaluate.score(array, tasks, 0, "development", both[:1])
-    turned[name] = inference.scores(one, ["task"]).set_index("task")["score"]
+    turned[name] = scores(one, ["task"]).set_index("task")["score"]
 turned = pd.DataFrame(turned)
 assert np.isfinite(turned).all(axis=None)
 turned.round(2)

@@ -18,13 +18,9 @@ def test_a_set_has_its_rows_for_every_seed_and_none_twice(name):
 
 
 def test_encoders_have_equal_parameters_whatever_their_encoding():
-    def parameters(degrees, size):
-        recipe = bottleneck.changed("", n_degrees=degrees, width=bottleneck.WIDTHS[degrees, size])
-        return sum(p.numel() for p in recipe.encoder(0).siren.parameters())
-
-    chosen = sum(p.numel() for p in CHOSEN.encoder(0).siren.parameters())
-    for (degrees, size), factor in zip(bottleneck.WIDTHS, (0.25, 1, 4) * 2, strict=True):
-        assert parameters(degrees, size) == pytest.approx(factor * chosen, rel=0.01)
+    found = [recipe.n_parameters for recipe in bottleneck.encoder_recipes()]
+    for n, factor in zip(found, (0.25, 1, 4) * 2, strict=True):
+        assert n == pytest.approx(factor * CHOSEN.n_parameters, rel=0.01)
 
 
 def test_skips_have_equal_width():
