@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 QUERIES = 1_000  # observations a modality that are retrieved
 # What a stage has, by the name of the recipe; the choices are made with the first seed alone.
 TABLES: dict[str, dict[str, Callable[[Iterable[int]], list[Embedding]]]] = {
-    "development": {"search": lambda _: experiments.search()},
+    "development": {
+        "search": lambda _: experiments.search(),
+        "tries": lambda _: bottleneck.tries(),
+    },
     "report": {
         "chosen": lambda seeds: experiments.table(seeds=seeds),
         "paper": experiments.paper_table,

@@ -1,5 +1,7 @@
 """The experiments of notebook 09: what is declared, and that each varies one thing."""
 
+import dataclasses
+
 import pytest
 
 from earthtie_lite import bottleneck
@@ -54,3 +56,12 @@ def test_names_are_a_reference_near_names_alone():
         assert (near != {None}) == (row.recipe.name == "near names")
         assert row.recipe.name == "near names" or row.modalities != ("text",)
     assert any(row.kind == TRAINED and row.recipe.name == "near names" for row in rows)
+
+
+def test_tries_repeat_nothing_and_change_one_thing_beside_the_scales():
+    rows = bottleneck.tries()
+    assert len(rows) == len(set(rows))
+    own = [row.recipe for row in rows if row.recipe.training]
+    for recipe in own:
+        fields = dataclasses.asdict(recipe).items() - dataclasses.asdict(own[0]).items()
+        assert len(fields) == (recipe != own[0])
