@@ -19,9 +19,9 @@ WIDTHS = {
     (20, "1"): CHOSEN.width,
     (20, "4"): 676,
 }
-# Places a modality, and pairs seen in all.
-SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
-LENGTHS = (150_000, 450_000, 1_500_000)
+# Places a modality, and pairs seen in all: whole epochs of whole batches, equal to 2 %.
+SIZES = (1_026, 3_126, 12_500, 50_000, 100_000)
+LENGTHS = (300_000, 1_500_000)
 # Interventions on SALT: what may make its loss jump, one at a time.
 SWITCHES = {
     "own scales": (("scales", "own"),),
@@ -36,14 +36,14 @@ Seeds = Iterable[int]
 
 def skips(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
     """Declare what a skip does: beside training, inside it, around nothing, and its control."""
-    rows = []
+    first, controls = [], []
     for degrees in SKIPS:
         beside = changed(f"skip {degrees}", skip=degrees)
         inside = changed(f"skip {degrees}, inside training", skip=degrees, tie_skip=True)
         smooth = changed(f"skip {degrees}, smooth features", skip=degrees, joined="smooth")
-        rows += [melt(recipe) for recipe in (beside, inside, smooth)]
-        rows += [Embedding("untrained", recipe) for recipe in (beside, smooth)]
-    return by_seed([rows], seeds)
+        first += [melt(beside), melt(inside), Embedding("untrained", beside)]
+        controls += [melt(smooth), Embedding("untrained", smooth)]  # encoders of the rows before
+    return by_seed([first, controls], seeds)
 
 
 def encoders(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
@@ -89,11 +89,15 @@ def references(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
 
 
 def arrangements(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
-    """Declare the same number of pairs at the same places, at places apart and in regions apart."""
-    return by_seed(
-        [[melt(changed(name, n=25_000, pairs=750_000, places=name)) for name in ARRANGEMENTS]],
-        seeds,
-    )
+    """Declare equally many pairs at the same places, at places apart and in regions apart.
+
+    Apart, three times as many places are seen; so is the same arrangement of three times as many.
+    """
+    sizes = {name: (25_000, name) for name in ARRANGEMENTS} | {
+        "same, 75,000 places": (75_000, "same")
+    }
+    rows = [melt(changed(k, n=n, pairs=750_000, places=how)) for k, (n, how) in sizes.items()]
+    return by_seed([rows], seeds)
 
 
 def saturation(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
@@ -116,7 +120,7 @@ def switches(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
 
 
 def threefold(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
-    """Declare three trainings joined, which cost what the ensemble of three modalities costs."""
+    """Declare three trainings on the same pairs, joined: they cost what the ensemble costs."""
     every = encoder_row(CHOSEN, "melt", NAMES)
     rows = [[dataclasses.replace(every, kind="threefold", modalities=m)] for m in THREEFOLD]
     return by_seed(rows, seeds)
@@ -149,7 +153,12 @@ def melt(recipe: Recipe, note: str = "") -> Embedding:
     return encoder_row(recipe, "melt", NAMES)
 
 
+def everything(seeds: Seeds = range(SEEDS)) -> list[Embedding]:
+    """Declare all of the experiments."""
+    return [row for name, rows in SETS.items() if name != "everything" for row in rows(seeds)]
+
+
+_EXPERIMENTS = (skips, encoders, references, arrangements, saturation, switches, threefold)
 SETS: dict[str, Callable[[Seeds], list[Embedding]]] = {
-    f.__name__: f
-    for f in (skips, encoders, references, arrangements, saturation, switches, threefold)
+    f.__name__: f for f in (everything, *_EXPERIMENTS)
 }

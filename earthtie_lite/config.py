@@ -42,9 +42,9 @@ class TrainConfig:
     scales : {"shared", "own"}
         One logit scale for all modalities, as in the paper, or one for each.
     switch : {"epoch", "step"}
-        When SALT takes the next modality.
+        When SALT takes the next modality. By step, an epoch passes over a part of each.
     head_warmup : int
-        Steps after each switch in which SALT trains the returning head alone.
+        Steps after each return of a modality in which SALT trains its head alone.
     moments : {"kept", "reset"}
         What becomes of the optimiser's moments where an epoch of SALT switches.
     objective : {"contrast", "regression"}
@@ -109,8 +109,12 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-        if self.head_warmup and self.switch == "step":
-            raise ValueError("head_warmup needs turns of an epoch: switch must be 'epoch'")
+        turns = {"switch": "epoch", "head_warmup": 0, "moments": "kept"}
+        changed = [name for name, usual in turns.items() if getattr(self, name) != usual]
+        if changed and self.method != "salt":
+            raise ValueError(f"{', '.join(changed)} change how SALT switches: method is 'melt'")
+        if "switch" in changed and len(changed) > 1:
+            raise ValueError(f"{changed[1]} needs turns of an epoch: switch must be 'epoch'")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be positive, got 0")
         if self.val_fraction >= 1:

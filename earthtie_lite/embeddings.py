@@ -25,6 +25,7 @@ from .storage import cached, sha256
 from .streams import stream
 from .train import fit, new_run
 
+REVISIONS = {"ensemble": 2}  # raise where the way an embedding is made changes: 2 turns it
 UNLABELLED = 20_000  # places over land by which an ensemble is reduced
 
 
@@ -81,8 +82,9 @@ def trained(row: Embedding, folder: str | Path) -> Run:
         sample = {name: sample[name] for name in row.modalities}
     else:
         sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude)
-    config = row.recipe.config(row.method, len(sample), row.seed)
-    run = fit(sample, config, row.recipe.encoder(row.seed))
+    seed = row.seed if row.retraining is None else 1000 * row.retraining + row.seed
+    config = row.recipe.config(row.method, len(sample), seed)
+    run = fit(sample, config, row.recipe.encoder(seed))
     if not (path / "run.json").is_file():  # else a row beside this one has trained it meanwhile
         run.save(path)
     return run
@@ -129,8 +131,7 @@ def members(row: Embedding) -> list[Embedding]:
     one = replace(row, kind=TRAINED)
     if row.kind == "ensemble":
         return [replace(one, modalities=(name,)) for name in row.modalities]
-    # The first is that of the same seed; no two seeds of a table share one.
-    return [replace(one, seed=seed) for seed in (row.seed, 100 + 2 * row.seed, 101 + 2 * row.seed)]
+    return [replace(one, retraining=k) for k in (None, 1, 2)]
 
 
 def density(lonlat: Array) -> Array:

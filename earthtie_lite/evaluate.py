@@ -40,7 +40,7 @@ class Evaluation:
     near_name_km : float, optional
         Only places as close as this to a name of the gazetteer take part.
     tasks : tuple of str
-        Only these, of those that there are; all by default.
+        Only these, as far as there are labels for them; all by default.
     """
 
     split: str = "block"
@@ -59,6 +59,11 @@ class Evaluation:
                 raise ValueError(f"unknown {name} {value!r}: expected one of {options}")
         if not isinstance(self.grid, Grid):
             raise ValueError(f"grid must be a Grid, got {self.grid!r}")
+        km = self.near_name_km
+        if km is not None and not (isinstance(km, (int, float)) and 0 < km < np.inf):
+            raise ValueError(f"near_name_km must be a positive number or None, got {km!r}")
+        if not isinstance(self.tasks, tuple):
+            raise ValueError(f"tasks must be a tuple of names, got {self.tasks!r}")
         counts = self.budgets if isinstance(self.budgets, tuple) else ()
         if not counts or not all(isinstance(n, int) and n > 0 for n in counts):
             raise ValueError(f"budgets must be a tuple of numbers of labels, got {self.budgets!r}")
@@ -155,6 +160,8 @@ def score(
             raise ValueError(f"there is no task of {how.tasks}: there are {list(tasks)}")
         if how.near_name_km is not None:
             near = nearest_name(places)[1] <= how.near_name_km
+            if not near.any():
+                raise ValueError(f"no place lies within {how.near_name_km:g} km of a name")
             z, here = array[near], {name: task.at(near) for name, task in here.items()}
         lonlat = next(iter(here.values())).lonlat
         cells = how.grid.cells(lonlat)

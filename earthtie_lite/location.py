@@ -70,6 +70,7 @@ class LocationEncoder(nn.Module):
     """
 
     rms: Tensor
+    tied_size: Tensor
 
     def __init__(
         self,
@@ -116,7 +117,11 @@ class LocationEncoder(nn.Module):
         bound = math.sqrt(6 / in_dim) / self.omega
         nn.init.uniform_(last.weight, -bound, bound)
         self.siren = nn.Sequential(*layers, last)
-        self.register_buffer("rms", torch.ones(()))
+        self.register_buffer("rms", torch.ones(()))  # of the trained part
+        if tie_skip:  # the harmonics enter training as large as the trained part starts
+            with torch.no_grad():
+                start = self.siren(self.basis(sample_sphere(1000, np.random.default_rng(0))))
+            self.register_buffer("tied_size", start.square().mean().sqrt())
         self.calibrate(self.basis(sample_sphere(1000, np.random.default_rng(0))))
 
     def basis(self, lonlat: ArrayLike) -> Tensor:
@@ -132,7 +137,8 @@ class LocationEncoder(nn.Module):
         """Map a basis (B, encoding.out_dim) to the tied part (B, tied_dim), not normalised."""
         z = self.siren(basis)
         if self.tie_skip:  # harmonics of low degree are the first columns of the encoding
-            z = torch.cat([z, basis[:, : self.skip**2] * math.sqrt(4 * math.pi)], dim=1)
+            size = self.tied_size * math.sqrt(4 * math.pi)
+            z = torch.cat([z, size * basis[:, : self.skip**2]], dim=1)
         return z
 
     @torch.no_grad()
@@ -140,7 +146,7 @@ class LocationEncoder(nn.Module):
         """Measure the root mean square of the trained part, by which the skip is scaled."""
         was_training = self.training
         self.eval()
-        self.rms.copy_(self(basis).square().mean().sqrt())
+        self.rms.copy_(self.siren(basis).square().mean().sqrt())
         self.train(was_training)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from .config import OPTIONS
 from .features import Features, Featuriser
 from .location import LocationEncoder
 from .losses import MAX_LOGIT_SCALE
@@ -69,6 +70,8 @@ class EarthTie(nn.Module):
         scales: str = "shared",
     ) -> None:
         super().__init__()
+        if scales not in OPTIONS["scales"]:
+            raise ValueError(f"unknown scales {scales!r}: expected one of {OPTIONS['scales']}")
         self.encoder = copy.deepcopy(encoder)
         self.projections = nn.ModuleDict(
             # The prefix: a ModuleDict refuses names such as "values" or "type".

@@ -10,20 +10,20 @@ from .modalities import NAMES, PATCH_PIXELS, Modality, fit_filters, thinned_name
 from .streams import stream
 
 ARRANGEMENTS = ("same", "apart", "regions")
-REGION_KM = 2000.0  # side of the equal-area cells that make up a region
+REGION_KM = 1000.0  # side of the equal-area cells that make up a region
 
 
 def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality]:
     """Load the three modalities at places of names, arranged as asked.
 
     Names are the only observations that are not made everywhere, so images are taken where names
-    are. All arrangements use n pairs a modality, from the same distribution of places.
+    are. All arrangements use n pairs a modality.
 
     Parameters
     ----------
     arrangement : {"same", "apart", "regions"}
         Every modality observes the same n places; each has n places of its own among all names; or
-        each has them in cells of 2,000 km that no other modality sees.
+        each has them in cells of 1,000 km, dealt by the seed, that no other modality sees.
     n : int
         Places a modality.
     seed : int
@@ -37,6 +37,8 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
     ValueError
         If the arrangement is unknown or the gazetteer has too few names for it.
     """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
+        raise ValueError(f"n must be an integer of at least 2, got {n!r}")
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f"unknown arrangement {arrangement!r}: expected one of {ARRANGEMENTS}")
     names = thinned_names()
@@ -68,12 +70,11 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
 
 
 def _regions(lonlat: Array, seed: int) -> NDArray[np.int64]:
-    """Deal cells, largest first, to the modality with the fewest names: its number, (N,)."""
+    """Deal cells in random order to the modality with the fewest names: its number, (N,)."""
     cells, cell = np.unique(block_ids(lonlat, REGION_KM), return_inverse=True)
-    counts = np.bincount(cell)
-    order = stream("regions of modalities", seed).permutation(len(cells))
+    counts, rng = np.bincount(cell), stream("regions of modalities", seed)
     owner, held = np.empty(len(cells), dtype=np.int64), np.zeros(len(NAMES))
-    for k in order[np.argsort(-counts[order], kind="stable")]:
+    for k in rng.permutation(len(cells)):
         owner[k] = held.argmin()
         held[owner[k]] += counts[k]
-    return owner[cell]
+    return rng.permutation(len(NAMES))[owner[cell]]

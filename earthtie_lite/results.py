@@ -136,8 +136,11 @@ def provenance(stage: str, root: str | Path | None = None) -> str:
         f"{name} {' and '.join(sorted(set(runs[name].astype(str))))}"
         for name in ("torch", "numpy", "scikit-learn")
     )
-    together = runs["embedding"].str.startswith(("ensemble", "3 x"))  # counted with their members
-    hours = runs.loc[~together, "seconds"].sum() / 3600
+    # An ensemble's members are rows too; rows that share an encoder took its seconds once.
+    alone = runs[~runs["embedding"].str.startswith("ensemble")]
+    hours = (
+        alone.drop_duplicates(["modalities", "method", "seed", "seconds"])["seconds"].sum() / 3600
+    )
     return (
         f"{len(runs)} runs of `make results STAGE={stage}`, {what['date']}, {what['hardware']}, "
         f"{versions}; {hours:.1f} hours of training on one thread each"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .config import TrainConfig
+from .config import OPTIONS, TrainConfig
 from .encodings import SphericalHarmonics
 from .location import LocationEncoder
 from .modalities import NAMES
@@ -72,7 +72,12 @@ class Recipe:
     training: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "training", tuple(map(tuple, self.training)))  # JSON has lists
+        pairs = tuple(tuple(pair) for pair in self.training)  # JSON has lists
+        object.__setattr__(self, "training", pairs)
+        if any(len(pair) != 2 or pair[0] not in OPTIONS | {"head_warmup": ()} for pair in pairs):
+            raise ValueError(f"training must be pairs of a setting and its value, got {pairs!r}")
+        if self.joined == "smooth" and (self.tie_skip or not self.skip):
+            raise ValueError("joined needs a skip that takes no part in training")
         for name, options in (("joined", ("", "smooth")), ("places", ("", *ARRANGEMENTS))):
             if getattr(self, name) not in options:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}: one of {options}")
@@ -104,10 +109,10 @@ class Recipe:
         return sum(p.numel() for p in self.encoder(0).siren.parameters())
 
     def config(self, method: str, n_modalities: int, seed: int) -> TrainConfig:
-        """Return settings with which training sees ``pairs`` pairs, to within half an epoch.
+        """Return settings with which training sees about ``pairs`` pairs, in whole epochs.
 
-        An epoch of MELT passes over all modalities, one of SALT over the active one. Nothing is
-        held out: how long to train is part of the recipe.
+        An epoch of MELT passes over all modalities, one of SALT over the active one, but for the
+        rest that fills no batch. Nothing is held out: how long to train is part of the recipe.
         """
         an_epoch = self.n * (n_modalities if method == "melt" else 1)
         return TrainConfig(
@@ -133,7 +138,7 @@ class Embedding:
         of the gazetteer are), "observations" (the modalities' frozen features of images at the
         place itself: MOSAIKS), "GeoCLIP" (its published encoder), "untrained", "trained",
         "ensemble" (single-modality encoders, joined and reduced to the same width), "threefold"
-        (three trainings of the same with other seeds, joined and reduced likewise), or "reference"
+        (three trainings on the same pairs, joined and reduced likewise), or "reference"
         (untrained, joined with the modalities' frozen features at the place itself)
         and its controls "reference, shuffled" (those of other places) and "reference, noise".
     recipe : Recipe
@@ -144,6 +149,8 @@ class Embedding:
     setting : {"transductive", "inductive"}
         Inductive: no pair, image or fitted statistic comes from the report half or from within a
         patch of it.
+    retraining : int, optional
+        A further training on the same pairs, with other weights, batches and dropout.
     """
 
     kind: str
@@ -152,6 +159,7 @@ class Embedding:
     method: str = ""
     modalities: tuple[str, ...] = ()
     setting: str = "transductive"
+    retraining: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -164,6 +172,8 @@ class Embedding:
         observes = trains or self.kind.startswith("reference")
         if (trains, observes) != (bool(self.method), bool(self.modalities)):
             raise ValueError(f"{self.kind!r} with method {self.method!r} of {self.modalities}")
+        if self.setting != SETTINGS[0] and (self.recipe.places or (not trains and observes)):
+            raise ValueError(f"{self.kind!r} of {self.recipe.name!r} cannot be inductive")
 
     @property
     def name(self) -> str:

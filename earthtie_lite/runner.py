@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import bottleneck, experiments
-from .embeddings import embed, trained, untrained
+from .embeddings import REVISIONS, embed, trained, untrained
 from .evaluate import N_PLACES, PAPER_TASKS, labelled, score
 from .experiments import SEEDS, evaluations
 from .peers import GEOCLIP_FILE
@@ -79,7 +79,10 @@ def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> 
     in another way.
     """
     how = [filled(asdict(how)) for how in evaluations(row, stage)] if tasks else []
-    data = json.dumps([SCHEMA, stage, filled(asdict(row)), how], sort_keys=True).encode()
+    made = [SCHEMA, stage, filled(asdict(row)), how]
+    if row.kind in REVISIONS:
+        made.append(REVISIONS[row.kind])
+    data = json.dumps(made, sort_keys=True).encode()
     for name, task in (tasks or {}).items():
         data += name.encode()
         for numbers in (task.lonlat, task.target):

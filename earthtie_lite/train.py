@@ -69,6 +69,11 @@ def fit(
     device = pick_device(config.device)
     train_rows, val_rows = split_rows(modalities, config)
     n_steps = steps_per_epoch(train_rows, config)
+    if config.head_warmup >= n_steps:
+        raise ValueError(
+            f"head_warmup of {config.head_warmup} steps leaves none of an epoch's {n_steps} to the "
+            "encoder: lower it"
+        )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(torch_seed("weights", config.seed))
         if resume_from is None:
@@ -91,8 +96,9 @@ def fit(
             if ended:
                 break
             torch.manual_seed(torch_seed("dropout", config.seed, epoch))  # no state to save
-            if config.moments == "reset" and config.method == "salt":
+            if config.moments == "reset" and len(train_rows) > 1:
                 optimiser.state.clear()
+            returns = epoch >= len(train_rows) > 1  # SALT's modality was away
             rows: list[dict[str, Any]] = []
             for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
                 for group in optimiser.param_groups:
@@ -101,9 +107,8 @@ def fit(
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 steepness = gradient_norm(model.encoder)
-                if config.method == "salt" and step < config.head_warmup:
-                    for parameter in model.encoder.parameters():
-                        parameter.grad = None  # the returning head catches up alone
+                if returns and step < config.head_warmup:
+                    freeze_all_but_heads(model)
                 optimiser.step()
                 model.clamp_logit_scale()  # after the step, as CLIP does
                 done = epoch * n_steps + step + 1
@@ -216,6 +221,13 @@ def gradient_norm(module: torch.nn.Module) -> Tensor:
     """Return the Euclidean norm of the gradient of all parameters of a module, a scalar."""
     grads = [p.grad for p in module.parameters() if p.grad is not None]
     return torch.stack([grad.norm() for grad in grads]).norm()
+
+
+def freeze_all_but_heads(model: EarthTie) -> None:
+    """Forget the gradients of the encoder and of the scales, so that a step moves heads alone."""
+    for name, parameter in model.named_parameters():
+        if not name.startswith("projections.") or name.endswith("logit_scale"):
+            parameter.grad = None
 
 
 def mean_scale(model: EarthTie, batch: Rows) -> Tensor:

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from earthtie_lite import bottleneck
+from earthtie_lite.batches import steps_per_epoch
 from earthtie_lite.experiments import CHOSEN, evaluations
 from earthtie_lite.modalities import NAMES
 from earthtie_lite.rows import TRAINED
@@ -32,20 +34,38 @@ def test_skips_have_equal_width():
     assert set(tied.values()) == {CHOSEN.out_dim}
 
 
-def test_longer_training_and_more_places_are_crossed():
-    recipes = [row.recipe for row in bottleneck.saturation([0])]
-    assert {(r.n, r.pairs) for r in recipes} == {
-        (n, pairs) for n in bottleneck.SIZES for pairs in bottleneck.LENGTHS
+def test_longer_training_and_more_places_are_crossed_at_equal_pairs():
+    seen = {}
+    for row in bottleneck.saturation([0]):
+        rows = {name: np.arange(row.recipe.n) for name in NAMES}
+        config = row.recipe.config("melt", len(NAMES), 0)
+        steps = config.epochs * steps_per_epoch(rows, config)
+        seen[row.recipe.n, row.recipe.pairs] = steps * config.batch_size
+    assert set(seen) == {(n, pairs) for n in bottleneck.SIZES for pairs in bottleneck.LENGTHS}
+    for (_, pairs), count in seen.items():
+        assert count == pytest.approx(pairs, rel=0.02)
+
+
+def test_each_switch_is_what_its_name_says():
+    plain = CHOSEN.config("salt", 3, 0)
+    expected = {
+        "SALT, own scales": plain.replace(scales="own"),
+        "SALT, moments reset": plain.replace(moments="reset"),
+        "SALT, head warm-up": plain.replace(head_warmup=30),
+        "SALT, by step": plain.replace(switch="step"),
+        "SALT, own scales, by step": plain.replace(scales="own", switch="step"),
     }
+    rows = bottleneck.switches([0])
+    assert {(row.method, row.modalities) for row in rows} == {("salt", NAMES)}
+    assert {row.recipe.name: row.recipe.config("salt", 3, 0) for row in rows} == expected
 
 
-def test_each_switch_changes_salt_alone():
-    for row in bottleneck.switches([0]):
-        assert (row.method, row.modalities) == ("salt", NAMES)
-        config = row.recipe.config("salt", 3, 0)
-        plain = CHOSEN.config("salt", 3, 0)
-        changed = dict(row.recipe.training)
-        assert config == plain.replace(**changed) != plain
+def test_places_apart_are_as_many_as_in_the_larger_same_arrangement():
+    sizes = {
+        row.recipe.name: (row.recipe.n, row.recipe.pairs) for row in bottleneck.arrangements([0])
+    }
+    assert {pairs for _, pairs in sizes.values()} == {750_000}
+    assert sizes["same, 75,000 places"][0] == 3 * sizes["apart"][0]
 
 
 def test_names_are_a_reference_near_names_alone():

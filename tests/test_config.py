@@ -38,7 +38,7 @@ def test_a_bad_count_is_refused(name, least):
     for bad in (least - 1, -1, 2.5, math.nan, math.inf, "3", True):
         with pytest.raises(ValueError, match=rf"{name} must be an integer of at least {least}"):
             TrainConfig(**{name: bad})
-    assert getattr(TrainConfig(**{name: least}), name) == least
+    assert getattr(TrainConfig(method="salt", **{name: least}), name) == least
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "val_fraction"])
@@ -63,9 +63,17 @@ def test_patience_without_a_validation_loss_is_refused():
         TrainConfig(patience=3, val_fraction=0)
 
 
-def test_a_head_cannot_warm_up_within_one_step():
-    with pytest.raises(ValueError, match="head_warmup needs turns of an epoch"):
-        TrainConfig(method="salt", switch="step", head_warmup=5)
+@pytest.mark.parametrize("setting", [{"head_warmup": 5}, {"moments": "reset"}])
+def test_turns_of_one_step_have_nothing_to_warm_up_or_reset(setting):
+    with pytest.raises(ValueError, match="needs turns of an epoch: switch must be 'epoch'"):
+        TrainConfig(method="salt", switch="step", **setting)
+    TrainConfig(method="salt", **setting)
+
+
+@pytest.mark.parametrize("setting", [{"switch": "step"}, {"head_warmup": 5}, {"moments": "reset"}])
+def test_melt_refuses_what_changes_salts_switches(setting):
+    with pytest.raises(ValueError, match=f"{next(iter(setting))} change how SALT switches"):
+        TrainConfig(method="melt", **setting)
 
 
 def test_a_config_is_frozen():

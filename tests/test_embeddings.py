@@ -105,12 +105,13 @@ def test_smooth_features_are_as_steep_as_the_harmonics_they_stand_for():
 
     def steepness(encode):
         z = encode(places)
-        return (np.square(encode(near) - z).sum(axis=1) / step).mean() / z.var(axis=0).mean()
+        return (np.square(encode(near) - z).sum(axis=1) / step).mean() / np.square(z).mean()
 
-    waves = np.mean([steepness(lambda x, s=s: smooth_features(x, 5, s)) for s in range(20)])
-    harmonics = steepness(lambda x: et.SphericalHarmonics(5)(x) * np.sqrt(4 * np.pi))
-    assert smooth_features(places, 5, 0).shape == (4000, 25)
-    assert waves == pytest.approx(harmonics, rel=0.15)
+    for degrees in (3, 5, 10):
+        waves = [steepness(lambda x, s=s, d=degrees: smooth_features(x, d, s)) for s in range(40)]
+        harmonics = steepness(lambda x, d=degrees: et.SphericalHarmonics(d)(x))
+        assert smooth_features(places, degrees, 0).shape == (4000, degrees**2)
+        assert np.mean(waves) == pytest.approx(harmonics, rel=0.2)
 
 
 def test_a_control_of_the_skip_replaces_its_columns_alone(tmp_path):
@@ -159,11 +160,26 @@ def test_an_ensemble_is_turned_so_that_no_column_is_small(tmp_path):
     assert columns.max() / columns.min() < 0.6 * alone[0] / alone[-1]  # its columns less so
 
 
-def test_three_trainings_are_joined_of_seeds_that_no_other_row_has(tmp_path):
-    rows = [Embedding("threefold", TINY, seed, "melt", S) for seed in range(50)]
-    seeds = [member.seed for row in rows for member in embeddings.members(row)]
-    assert len(seeds) == len(set(seeds)) == 150
-    z, seconds = embed(rows[1], PLACES, tmp_path, "")
+def test_three_trainings_on_the_same_pairs_are_joined(tmp_path, monkeypatch):
+    seen, fit = [], embeddings.fit
+
+    def keep(sample, config, encoder):
+        seen.append((sample["satellite"].lonlat, config.seed, encoder.embed(PLACES)))
+        return fit(sample, config, encoder)
+
+    monkeypatch.setattr(embeddings, "fit", keep)
+    row = Embedding("threefold", TINY, 1, "melt", S)
+    z, seconds = embed(row, PLACES, tmp_path, "")
     assert z.shape == (200, 8)
-    assert len(list((tmp_path / "encoders").iterdir())) == 3
-    assert seconds > 0
+    assert len({seed for _, seed, _ in seen}) == 3
+    assert all((places == seen[0][0]).all() for places, _, _ in seen)
+    assert not np.allclose(seen[0][2], seen[1][2])
+    parts = [embed(member, PLACES, tmp_path, "") for member in embeddings.members(row)]
+    assert len(seen) == 3  # each is trained once
+    assert seconds == pytest.approx(sum(part[1] for part in parts))
+    parts = [part[0] - part[0].mean(axis=0) for part in parts]
+    left = z - z.mean(axis=0)
+    for some in ([0, 1, 2], [0, 1], [1, 2]):
+        basis = np.concatenate([parts[k] for k in some], axis=1)
+        rest = left - basis @ np.linalg.lstsq(basis, left, rcond=None)[0]
+        assert (np.abs(rest).max() < 1e-4) == (len(some) == 3)  # linear in all three

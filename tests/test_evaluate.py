@@ -190,3 +190,17 @@ def test_an_evaluation_may_leave_tasks_out(tasks, lonlat):
     pd.testing.assert_frame_equal(some, every[every["task"] == "elevation"].reset_index(drop=True))
     with pytest.raises(ValueError, match=r"there is no task of \('rain',\)"):
         score(z, tasks, 0, "report", [Evaluation(tasks=("rain",))])
+
+
+@pytest.mark.parametrize("km", [-3.0, 0, np.nan, "near"])
+def test_a_distance_to_names_is_positive(km):
+    with pytest.raises(ValueError, match="near_name_km must be a positive number or None"):
+        Evaluation(near_name_km=km)
+
+
+def test_names_too_near_and_tasks_that_are_no_tuple_are_refused(tasks, lonlat):
+    with pytest.raises(ValueError, match="tasks must be a tuple of names, got 'population'"):
+        Evaluation(tasks="population")
+    z = np.zeros((len(lonlat), 4))
+    with pytest.raises(ValueError, match=r"no place lies within 0.0001 km of a name"):
+        score(z, tasks, 0, "report", [Evaluation(near_name_km=1e-4)])

@@ -138,3 +138,8 @@ def test_scales_of_their_own_start_alike_and_are_clamped_at_100(make_encoder):
     model.clamp_logit_scale()
     assert model.scale_of("soil").exp().item() == pytest.approx(100)
     assert model.scale_of("text").exp().item() == pytest.approx(1 / 0.07)
+
+
+def test_unknown_scales_are_refused(make_encoder):
+    with pytest.raises(ValueError, match=r"unknown scales 'onw': expected one of \('shared'"):
+        et.EarthTie(make_encoder(), {"text": 4}, scales="onw")

@@ -51,8 +51,10 @@ def test_regions_share_no_cell(arranged):
 
 def test_every_modality_has_names_enough_in_its_regions():
     lonlat = thinned_names()[["lon", "lat"]].to_numpy()
-    for seed in range(5):
-        assert np.bincount(_regions(lonlat, seed)).min() >= 25_000
+    dealt = [_regions(lonlat, seed) for seed in range(5)]
+    for a, b in combinations(dealt, 2):
+        assert np.bincount(a).min() >= 25_000
+        assert 0.15 < (a == b).mean() < 0.55  # another seed, other regions
 
 
 def test_the_seed_draws_other_places(arranged):
@@ -68,3 +70,6 @@ def test_too_few_names_and_unknown_arrangements_are_refused():
         load_arranged("apart", 50_000)
     with pytest.raises(ValueError, match=r"unknown arrangement 'near': expected one of \('same'"):
         load_arranged("near", 10)
+    for n in (-1, 1, 2.5, True):
+        with pytest.raises(ValueError, match="n must be an integer of at least 2, got"):
+            load_arranged("same", n)

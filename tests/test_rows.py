@@ -71,6 +71,28 @@ def test_unknown_options_of_a_recipe_are_refused(setting):
         Recipe("wrong", **setting)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"training": ("scales", "own")},
+        {"training": (("sclaes", "own"),)},
+        {"training": (("seed", 3),)},
+        {"joined": "smooth"},
+        {"joined": "smooth", "skip": 2, "out_dim": 12, "tie_skip": True},
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(setting):
+    with pytest.raises(ValueError, match=r"training must be pairs of|joined needs a skip"):
+        dataclasses.replace(TINY, **setting)
+
+
+def test_what_sees_the_report_half_cannot_be_inductive():
+    arranged = dataclasses.replace(TINY, places="same")
+    for row in (("reference", TINY, 0, "", S), (TRAINED, arranged, 0, "melt", S)):
+        with pytest.raises(ValueError, match="cannot be inductive"):
+            Embedding(*row, setting="inductive")
+
+
 def test_a_recipe_comes_back_from_json():
     recipe = dataclasses.replace(TINY, training=(("scales", "own"), ("head_warmup", 3)))
     again = Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe))))

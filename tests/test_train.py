@@ -567,32 +567,40 @@ def test_a_folder_that_holds_another_run_is_refused_before_training(three, make_
     assert et.fit(three, longer, resume_from=folder, save_to=folder).history["epoch"].max() == 1
 
 
-def heads_and_encoder(run, before):
-    """Tell which parts of a model changed."""
-    after = run.model.state_dict()
-    changed = {key for key in before if not torch.equal(before[key], after[key])}
-    names = {key.split(".")[1].removeprefix("of_") for key in changed if "linear" in key}
-    return names & set(run.model.in_dims), any(key.startswith("encoder.siren") for key in changed)
+def test_a_returning_head_warms_up_while_all_else_stands_still(
+    make_modality, make_encoder, monkeypatch
+):
+    two = [make_modality(name, 120, seed=i) for i, name in enumerate(("soil", "wind"))]
+    states, freeze = [], train.freeze_all_but_heads
 
+    def keep(model):
+        states.append({key: value.clone() for key, value in model.state_dict().items()})
+        freeze(model)
 
-def test_a_returning_head_warms_up_while_the_encoder_stands_still(three, make_encoder):
-    config = CONFIG.replace(method="salt", epochs=1, batch_size=30, val_fraction=0)
-    steps = 300 // 30
-    untrained = et.fit(three, config.replace(head_warmup=steps), make_encoder())
-    before = train.new_run(
-        three, dict.fromkeys(["soil", "river", "wind"], np.arange(300)), config, make_encoder()
-    ).model.state_dict()
-    assert heads_and_encoder(untrained, before)[1] is False
-    assert heads_and_encoder(et.fit(three, config, make_encoder()), before)[1] is True
-    short = et.fit(three, config.replace(head_warmup=steps - 1), make_encoder())
-    assert heads_and_encoder(short, before)[1] is True
-
-
-def test_melt_knows_no_warm_up(three, make_encoder):
-    plain, warmed = (
-        et.fit(three, CONFIG.replace(epochs=1, head_warmup=n), make_encoder()) for n in (0, 3)
+    monkeypatch.setattr(train, "freeze_all_but_heads", keep)
+    config = CONFIG.replace(
+        method="salt", epochs=3, batch_size=30, val_fraction=0, head_warmup=3, scales="own"
     )
-    assert_same_run(plain, warmed)
+    et.fit(two, config, make_encoder())
+    assert len(states) == 3  # of the third epoch alone: only there a modality returns
+    for before, after in pairwise(states):
+        changed = {key for key in before if not torch.equal(before[key], after[key])}
+        assert changed == {f"projections.of_soil.linear.{part}" for part in ("weight", "bias")}
+
+
+def test_a_warm_up_must_leave_steps_to_the_encoder(three, make_encoder):
+    config = CONFIG.replace(method="salt", batch_size=30, val_fraction=0, head_warmup=10)
+    with pytest.raises(ValueError, match="leaves none of an epoch's 10 to the encoder"):
+        et.fit(three, config, make_encoder())
+
+
+def test_one_modality_knows_no_switch(three, make_encoder):
+    config = CONFIG.replace(method="salt", epochs=3, batch_size=30)
+    plain, changed = (
+        et.fit(three[:1], config.replace(**change), make_encoder())
+        for change in ({}, {"head_warmup": 3, "moments": "reset"})
+    )
+    assert_same_run(plain, changed)
 
 
 def test_moments_are_forgotten_at_a_switch_if_asked(three, make_encoder):
