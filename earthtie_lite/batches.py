@@ -36,7 +36,8 @@ def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, R
 def batches(train_rows: Rows, config: TrainConfig, epoch: int, n_steps: int) -> Iterator[Rows]:
     """Yield the batches of an epoch: all modalities in each (MELT), or one at a time (SALT).
 
-    An epoch takes as many pairs of each modality as the smallest has, drawn anew.
+    An epoch takes as many pairs of each modality as the smallest has, drawn anew; SALT by step, a
+    part of each.
     """
     rng = stream("batches", config.seed, epoch)
     order = {name: rng.permutation(rows) for name, rows in train_rows.items()}

@@ -148,3 +148,12 @@ def test_experiments_are_scored_on_the_report_half(tasks, tmp_path, monkeypatch)
     with pytest.raises(ZeroDivisionError):
         run(Embedding("untrained", TINY, 1), tasks, "bottleneck", tmp_path, "")
     assert asked[0][3] == "report"
+
+
+def test_a_row_that_is_made_in_another_way_has_another_key(tasks, monkeypatch):
+    rows = [Embedding("ensemble", TINY, 1, "melt", ("satellite",)), Embedding("harmonics", TINY)]
+    before = [runner.key(row, "report", tasks) for row in rows]
+    monkeypatch.setitem(runner.REVISIONS, "ensemble", 99)
+    after = [runner.key(row, "report", tasks) for row in rows]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
