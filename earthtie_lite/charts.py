@@ -70,7 +70,7 @@ def curves(
     x: str,
     label: str,
     log: bool = True,
-    floor: float = -0.1,
+    differences: bool = False,
 ) -> Figure:
     """Draw means with bands of 95 % intervals against a number, one panel a task.
 
@@ -84,8 +84,8 @@ def curves(
         Column of the number, and the label of the horizontal axis.
     log : bool
         Whether that axis is logarithmic.
-    floor : float
-        No panel begins below this.
+    differences : bool
+        Draw a line at zero, which every panel holds; scores begin at -0.1 or above.
     """
     tasks = list(table["task"].unique())
     rows = -(-len(tasks) // 2)
@@ -105,10 +105,12 @@ def curves(
             line = {"lw": 1.6 if known else 0.7, "ms": 3, "marker": "o" if known else ""}
             label_of = highlight.get(str(name))
             ax.plot(*band[:1], curve["mean"], color=colour, label=label_of, zorder=order, **line)
-        ax.set(title=task, ylim=(max(floor, drawn["mean"].min() - 0.03), None))
+        ax.set_title(task)
         ax.set_xscale("log" if log else "linear")
-        if drawn["mean"].min() < 0 < drawn["mean"].max():
+        if differences:
             ax.axhline(0, color="black", lw=0.8)
+        else:
+            ax.set_ylim(bottom=max(-0.1, drawn["mean"].min() - 0.03))
         ax.grid(alpha=0.3)
     counts = sorted(table[x].unique())
     for ax in figure.axes[-2:]:
@@ -122,7 +124,7 @@ def curves(
         [lines[name] for name in names],
         names,
         loc="outside upper center",
-        ncols=4,
+        ncols=4 if max(map(len, names), default=0) < 20 else 2,
         frameon=False,
         fontsize=8,
     )

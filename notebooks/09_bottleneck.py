@@ -64,10 +64,23 @@ melt3, best = "MELT satellite+lights+text", experiments.BEST_SINGLE
 BUDGETS = [243, 729, 2187, 6561, 19683]
 
 
+# %%
 def of(*recipes, **where):
     """Return the sums of some experiments, each row named by its recipe."""
     found = results.pick(more, task=main, recipe=list(recipes), **where)
     return found.assign(embedding=found["recipe"] + ": " + found["embedding"])
+
+
+def say(table, by):
+    """Say on which tasks the intervals of each comparison lie above zero or below it."""
+    lines = []
+    for name, rows in table.groupby(by, sort=False):
+        sides = {"above zero on ": rows["low"] > 0, "below zero on ": rows["high"] < 0}
+        said = [
+            side + ", ".join(rows["task"][where]) for side, where in sides.items() if any(where)
+        ]
+        lines.append(f"- {name}: {'; '.join(said) or 'no interval excludes zero'}")
+    display(Markdown("**Reading.**\n\n" + "\n".join(lines)))
 
 
 # %% [markdown]
@@ -75,22 +88,22 @@ def of(*recipes, **where):
 #
 # The seven subsets of three modalities, trained alike with equally many pairs. *With the skip*, harmonics of ten degrees take 100 of the 256
 # columns; *without*, all 256 are trained. The {term}`ensemble` joins the three single encoders and reduces them to the same width: it has seen three times
-# as many pairs, and knows what three modalities know without tying them in one encoder. The rows every table has stand beside.
+# as many pairs, and knows what three modalities know without tying them in one encoder. 729 labels; the random split, which scores places between labels, stands beside.
 
 # %%
-subsets = [row.name for row in experiments.table(seeds=[0]) if row.method == "melt"]
-subsets = list(dict.fromkeys(name.removesuffix(", no skip") for name in subsets))
-plain = ["harmonics", "GeoCLIP", "untrained"]
-names = [*plain, *subsets]
-both = [*names, *(f"{name}, no skip" for name in names[2:])]
-usual = results.pick(report, task=main, embedding=both)
-table = results.intervals(usual, ["task"])
-table["cell"] = results.as_text(table)
-shown = table.pivot(index="embedding", columns="task", values="cell")[main]
-shown.loc[[name for name in both if name in shown.index]].style.set_properties(
-    **{"white-space": "nowrap", "font-size": "85%"}
-)
-
+subsets = [
+    row.name for row in experiments.table(seeds=[0]) if row.recipe.skip and row.method == "melt"
+]
+subsets = sorted(dict.fromkeys(subsets), key=lambda name: (name.count("+"), name == "ensemble"))
+rows = ["coordinates", "harmonics", "GeoCLIP", "untrained", *subsets]
+rows += [f"{name}, no skip" for name in rows[3:]]
+both = results.pick(report, task=main, embedding=rows, split=["block", "random"])
+table = results.intervals(both, ["split", "task"]).assign(cell=results.as_text)
+nearby = table["split"] == "random"
+table.loc[nearby, "cell"] = table.loc[nearby, "mean"].map("{:.2f}".format)
+shown = table.pivot(index="embedding", columns=["split", "task"], values="cell")
+shown = shown.loc[rows, [(split, task) for split in ("block", "random") for task in main]]
+shown.style.set_properties(**{"white-space": "nowrap", "font-size": "85%"})
 
 # %% [markdown]
 # Now the differences, at every label budget: all three minus the best single modality (of each task, chosen once, on the development half, with the skip and 729 labels) and minus
@@ -99,63 +112,35 @@ shown.loc[[name for name in both if name in shown.index]].style.set_properties(
 
 # %%
 def gaps(sums, a, others, by=("task",)):
-    """Return a minus others, where "best single" is another row for each task."""
-    parts = []
-    for label, other in others.items():
-        for task in main:
-            name = other[task] if isinstance(other, dict) else other
-            some = sums[sums["task"] == task]
-            parts.append(results.paired(some, a, [name], list(by)).assign(name=label))
-    return pd.concat(parts)
+    """Return a minus others; each other names the row to compare with for every task."""
+    return pd.concat(
+        results.paired(sums[sums["task"] == task], a, [other[task]], list(by)).assign(name=label)
+        for label, other in others.items()
+        for task in main
+    )
 
 
-# %%
-every = results.pick(report, task=main, n_labels=BUDGETS)
-single = {"single": best, "ensemble": "ensemble"}
-bare = {"single": {t: f"{n}, no skip" for t, n in best.items()}, "ensemble": "ensemble, no skip"}
-by_labels = pd.concat(
-    [
-        gaps(every, melt3, single, ("task", "n_labels")).assign(skip="with the skip"),
-        gaps(every, f"{melt3}, no skip", bare, ("task", "n_labels")).assign(skip="without"),
-    ]
-)
+every, by_labels = results.pick(report, task=main, n_labels=BUDGETS), []
+for skip, end in (("with the skip", ""), ("without", ", no skip")):
+    rivals = {"best single": {task: f"{name}{end}" for task, name in best.items()}}
+    rivals["ensemble"] = dict.fromkeys(main, f"ensemble{end}")
+    by_labels.append(gaps(every, f"{melt3}{end}", rivals, ("task", "n_labels")).assign(skip=skip))
+by_labels = pd.concat(by_labels)
 
 # %% mystnb={"figure": {"name": "fig-09-labels", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels, one a task, each with four curves of differences over the number of labels around a line at zero."}}
 drawn = by_labels.rename(columns={"difference": "mean"})
 drawn["embedding"] = "minus the " + drawn["name"] + ", " + drawn["skip"]
-drawn["embedding"] = drawn["embedding"].str.replace("the single", "the best single")
 drawn["task"] = pd.Categorical(drawn["task"], main)
 lines = {name: name for name in drawn["embedding"].unique()}
-figure = charts.curves(drawn.sort_values("task"), lines, "n_labels", "labels", floor=-0.3)
+figure = charts.curves(drawn.sort_values("task"), lines, "n_labels", "labels", differences=True)
 plt.close(figure)
 figure
-
-# %% tags=["hide-input"]
-at = by_labels[by_labels["n_labels"] == 729]
-
-
-def verdict(rows):
-    """Say on which tasks intervals lie above zero, below it, or hold it."""
-    parts = {"above": rows["low"] > 0, "below": rows["high"] < 0}
-    said = [
-        f"{word} on {', '.join(rows['task'][where])}"
-        for word, where in parts.items()
-        if where.any()
-    ]
-    return "; ".join(said) or "no interval excludes zero"
-
-
-lines = [
-    f"- {skip}, against the {'best single modality' if name == 'single' else name}: {verdict(rows)}"
-    for (skip, name), rows in at.groupby(["skip", "name"])
-]
-display(Markdown("**Reading**, 729 labels. Three modalities are\n\n" + "\n".join(lines)))
 
 # %% [markdown]
 # ## Three trainings of one kind, joined
 #
 # The ensemble costs three trainings. What do three trainings of MELT, joined and reduced in the same way, know? And three of the best single modality?
-# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half (`--recipe tries`).
+# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half (`--recipe tries`). {numref}`fig-09-glance` has all of it at 729 labels.
 
 # %%
 cost = [
@@ -164,21 +149,22 @@ cost = [
 ]
 rivals = {
     "3 x MELT - 3 x best single": {task: f"3 x {name}" for task, name in best.items()},
-    "3 x MELT - ensemble": "ensemble",
-    "3 x MELT - MELT": melt3,
+    "3 x MELT - ensemble": dict.fromkeys(main, "ensemble"),
+    "3 x MELT - MELT": dict.fromkeys(main, melt3),
 }
 threefold = gaps(pd.concat(cost), f"3 x {melt3}", rivals)
 
-# %% [markdown]
-# {numref}`fig-09-glance` has all of it at 729 labels.
-
 # %% mystnb={"figure": {"name": "fig-09-glance", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels, one a task, of horizontal intervals around a line at zero: MELT minus the best single modality and minus the ensemble, with and without the skip, and three trainings of MELT minus three of the best single one, minus the ensemble and minus one training."}}
-usual = at.assign(name="MELT - " + at["name"].replace("single", "best single"))
+at = by_labels[by_labels["n_labels"] == 729]
+usual = at.assign(name="MELT - " + at["name"])
 usual["name"] += usual["skip"].map({"with the skip": "", "without": ", no skip"})
 glance = pd.concat([usual, threefold]).set_index("task").loc[main].reset_index()
 figure = charts.differences(glance, "difference of the score, 729 labels")
 plt.close(figure)
 figure
+
+# %% tags=["hide-input"]
+say(glance, "name")
 
 # %% [markdown]
 # ## What does the skip do?
@@ -225,7 +211,8 @@ ten = pd.concat([skips[skips["degrees"] == 10], none])
 against += [f"{melt3}, no skip"]
 skip_gaps = results.paired(ten, beside, against, ["task"])
 skip_gaps["cell"] = results.as_text(skip_gaps)
-skip_gaps.pivot(index="name", columns="task", values="cell").loc[against, main]
+display(skip_gaps.pivot(index="name", columns="task", values="cell").loc[against, main])
+say(skip_gaps, "name")
 
 # %% [markdown]
 # The table has MELT with a skip of ten degrees beside it, minus the row.
@@ -270,14 +257,19 @@ questions = {
     "MELT minus regression": ("MELT 1.0", "regression 1.0"),
     "MELT minus untrained + features": ("MELT 1.0", "untrained + features 1.0"),
 }
+
+# %%
 sized = encoders.assign(embedding=encoders["embedding"] + " " + encoders["size"].astype(str))
 limits = pd.concat(
     results.paired(sized, a, [b], ["degrees", "task"]).assign(question=question)
     for question, (a, b) in questions.items()
 )
 limits["cell"] = results.as_text(limits)
-limits = limits.pivot(index=["question", "degrees"], columns="task", values="cell")[main]
-limits.loc[list(questions)]
+limits["case"] = limits["question"] + ", " + limits["degrees"].astype(str) + " degrees"
+display(
+    limits.pivot(index="case", columns="task", values="cell").loc[limits["case"].unique(), main]
+)
+say(limits, "case")
 
 # %% [markdown]
 # The reference has more columns than the other rows; that alone is worth nothing, as two controls of equal width show: the features of *other* places, and
@@ -316,7 +308,8 @@ cost = pd.concat(
 )
 levels = results.intervals(arranged, ["task"]).assign(cell=results.as_text)
 levels = levels.pivot(index="embedding", columns="task", values="cell").loc[rows]
-pd.concat([levels, cost.pivot(index="row", columns="task", values="cell")])[main]
+display(pd.concat([levels, cost.pivot(index="row", columns="task", values="cell")])[main])
+say(cost, "row")
 
 # %% [markdown]
 # ## Does it saturate?

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import earthtie_lite as et
-from earthtie_lite import experiments, results, runner
+from earthtie_lite import bottleneck, experiments, results, runner
 from earthtie_lite.embeddings import embed
 from earthtie_lite.evaluate import N_PLACES, Evaluation, score
 from earthtie_lite.inference import SUMS, scores
@@ -204,3 +204,13 @@ def test_two_trained_rows_at_random_are_made_again(tmp_path):
         again, stored = recomputed(row, tmp_path)
         # Another processor rounds otherwise, and training amplifies it.
         np.testing.assert_allclose(again[stored.index], stored, atol=0.03, err_msg=str(row))
+
+
+@pytest.mark.parametrize("name", [name for name in bottleneck.SETS if name != "everything"])
+def test_an_experiment_has_all_of_its_rows_for_the_same_seeds(name):
+    runs = results.read_runs("bottleneck")
+    wanted = {(row.recipe.name, row.name, row.method) for row in bottleneck.SETS[name]([0])}
+    seeds = runs.groupby(["recipe", "embedding", "method"])["seed"].apply(frozenset)
+    assert wanted <= set(seeds.index)
+    (common,) = set(seeds[list(wanted)])
+    assert len(common) >= 2
