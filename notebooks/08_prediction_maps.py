@@ -414,4 +414,4 @@ assert (seam < 1.0).all(axis=None), "no seam, no pole: less than a metre"
 # - [Meyer and Pebesma (2022)](https://doi.org/10.1038/s41467-022-29838-9): what a global map of a learned model can and cannot claim.
 # - [Šavrič, Patterson and Jenny (2019)](https://doi.org/10.1080/13658816.2018.1504949): the {term}`Equal Earth` projection used here.
 #
-# Next: [What was never paired](10_never_paired.ipynb): from a name to a map, from an image to a name.
+# Next: [Is the encoder the bottleneck?](09_bottleneck.ipynb): one change at a time.

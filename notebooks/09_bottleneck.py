@@ -458,4 +458,4 @@ assert set(encoders["size"]) == {0.25, 1.0, 4.0}
 # - [Rahimi and Recht (2007)](https://papers.nips.cc/paper/3182-random-features-for-large-scale-kernel-machines): random features.
 # - [Owen (2007)](https://doi.org/10.1214/07-AOAS122): the bootstrap over two factors at once.
 #
-# Next: [What was never paired](10_never_paired.ipynb).
+# Next: [What was never paired](10_never_paired.ipynb): from a name to a map, from an image to a name.
