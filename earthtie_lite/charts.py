@@ -71,6 +71,7 @@ def curves(
     label: str,
     log: bool = True,
     differences: bool = False,
+    bands: bool = True,
 ) -> Figure:
     """Draw means with bands of 95 % intervals against a number, one panel a task.
 
@@ -86,6 +87,8 @@ def curves(
         Whether that axis is logarithmic.
     differences : bool
         Draw a line at zero, which every panel holds; scores begin at -0.1 or above.
+    bands : bool
+        Whether to draw the intervals; without them where curves are compared in pairs elsewhere.
     """
     tasks = list(table["task"].unique())
     rows = -(-len(tasks) // 2)
@@ -101,7 +104,9 @@ def curves(
             known = name in highlight
             colour, order = colours.get(str(name), "#b0b0b0"), 3 if known else 1
             band = (curve[x], curve["low"], curve["high"])
-            ax.fill_between(*band, color=colour, alpha=0.1 if known else 0.04, lw=0, zorder=order)
+            if bands:
+                alpha = 0.1 if known else 0.04
+                ax.fill_between(*band, color=colour, alpha=alpha, lw=0, zorder=order)
             line = {"lw": 1.6 if known else 0.7, "ms": 3, "marker": "o" if known else ""}
             label_of = highlight.get(str(name))
             ax.plot(*band[:1], curve["mean"], color=colour, label=label_of, zorder=order, **line)

@@ -106,7 +106,7 @@ shown = shown.loc[rows, [(split, task) for split in ("block", "random") for task
 shown.style.set_properties(**{"white-space": "nowrap", "font-size": "85%"})
 
 # %% [markdown]
-# Now the differences, at every label budget: all three minus the best single modality (of each task, chosen once, on the development half, with the skip and 729 labels) and minus
+# Now the differences, at every label budget ({numref}`fig-09-labels`): all three minus the best single modality (of each task, chosen once, on the development half, with the skip and 729 labels) and minus
 # the ensemble.
 
 
@@ -127,7 +127,7 @@ for skip, end in (("with the skip", ""), ("without", ", no skip")):
     by_labels.append(gaps(every, f"{melt3}{end}", rivals, ("task", "n_labels")).assign(skip=skip))
 by_labels = pd.concat(by_labels)
 
-# %% mystnb={"figure": {"name": "fig-09-labels", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels, one a task, each with four curves of differences over the number of labels around a line at zero."}}
+# %% mystnb={"figure": {"name": "fig-09-labels", "caption": "Three modalities are ahead of the best single one on population at every number of labels, and without a skip on biome too; the ensemble of three is ahead of them on country and elevation. More labels change little. MELT with all three minus the row, report half, in blocks; bands are 95 % intervals over seeds and cells."}, "image": {"alt": "Four panels, one a task, each with four curves of differences over the number of labels around a line at zero."}}
 drawn = by_labels.rename(columns={"difference": "mean"})
 drawn["embedding"] = "minus the " + drawn["name"] + ", " + drawn["skip"]
 drawn["task"] = pd.Categorical(drawn["task"], main)
@@ -170,8 +170,8 @@ say(glance, "name")
 # ## What does the skip do?
 #
 # Training makes an embedding forget smooth, large-scale structure, is the idea of the {term}`skip connection`: what tells thousands of places apart is sharp
-# detail. If so, harmonics should help when joined *after* training, less so when training may use them up, and *any* smooth features should do
-# as well. All embeddings have 256 columns.
+# detail. If so, *any* smooth features should do as well as harmonics, such as random waves that are as smooth on average, and it should matter little whether they join before training or after. All embeddings have 256
+# columns ({numref}`fig-09-skip`).
 
 # %%
 kinds = {
@@ -189,7 +189,7 @@ skips = pd.concat(
 none = results.pick(report, task=main, embedding=[f"{melt3}, no skip", "untrained, no skip"])
 none = none[none["seed"].isin(set(skips["seed"]))]
 
-# %% mystnb={"figure": {"name": "fig-09-skip", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels of scores against the degrees of the skip, 0, 3, 5 and 10, with curves for three ways of joining MELT and two of the untrained encoder."}}
+# %% mystnb={"figure": {"name": "fig-09-skip", "caption": "Every way of joining smooth features helps, the more the more degrees: harmonics or random waves, beside training or inside it; around an untrained encoder the skip gives part of it. Mean score at 729 labels, report half, in blocks, all embeddings 256 columns wide; paired differences with intervals are in the table below."}, "image": {"alt": "Four panels of scores against the degrees of the skip, 0, 3, 5 and 10, with curves for three ways of joining MELT and two of the untrained encoder."}}
 without = results.intervals(none, ["task"]).assign(degrees=0)
 drawn = [results.intervals(skips, ["task", "degrees"])]
 for label in skips["embedding"].unique():
@@ -199,7 +199,7 @@ drawn = pd.concat(drawn)
 drawn["task"] = pd.Categorical(drawn["task"], main)
 lines = {name: name for name in skips["embedding"].unique()}
 figure = charts.curves(
-    drawn.sort_values("task"), lines, "degrees", "degrees of the skip", log=False
+    drawn.sort_values("task"), lines, "degrees", "degrees of the skip", log=False, bands=False
 )
 plt.close(figure)
 figure
@@ -246,7 +246,9 @@ drawn["order"] = drawn["task"].map(main.index)
 drawn = drawn.sort_values(["order", "degrees"])
 drawn["task"] = drawn["task"] + ", " + drawn["degrees"].astype(str) + " degrees"
 lines = {name: name for name in ["MELT", "regression", "untrained", "untrained + features"]}
-figure = charts.curves(drawn, lines, "size", "parameters, as a multiple of the report's encoder")
+figure = charts.curves(
+    drawn, lines, "size", "parameters, as a multiple of the report's encoder", bands=False
+)
 plt.close(figure)
 figure
 
@@ -328,7 +330,9 @@ grown = pd.concat(
 drawn = results.intervals(grown, ["task", "places"])
 drawn["task"] = pd.Categorical(drawn["task"], main)
 lengths = {name: name for name in grown["embedding"].unique()}
-figure = charts.curves(drawn.sort_values("task"), lengths, "places", "places a modality")
+figure = charts.curves(
+    drawn.sort_values("task"), lengths, "places", "places a modality", bands=False
+)
 plt.close(figure)
 figure
 
@@ -403,9 +407,9 @@ there = here + np.array([0.0, np.degrees(100 / 6371)]) * np.where(here[:, 1:] > 
 
 
 def change(encode):
-    """Return the mean squared change over 100 km, by the variance of a column."""
+    """Return the mean squared change over 100 km, by the mean square."""
     z = encode(here)
-    return np.square(encode(there) - z).mean() / z.var(axis=0).mean()
+    return np.square(encode(there) - z).mean() / np.square(z).mean()
 
 
 steps = {

@@ -40,6 +40,15 @@ def test_curves_of_differences_have_a_line_at_zero():
     assert all(ax.get_ylim()[0] < -0.3 < 0.3 < ax.get_ylim()[1] for ax in (height, kind))
     assert height.get_xscale() == "linear"
     assert kind.get_xlabel() == "degrees of the skip"
+    assert height.collections
+
+
+def test_curves_may_come_without_bands():
+    rows = [
+        {"task": "a", "embedding": "b", "n": n, "mean": 0.1, "low": 0, "high": 1} for n in (1, 2)
+    ]
+    (ax,) = charts.curves(pd.DataFrame(rows), {"b": "b"}, "n", "n", bands=False).axes
+    assert not ax.collections
 
 
 def test_differences_that_exclude_zero_look_different():
