@@ -121,6 +121,7 @@ def curves(
     for ax in figure.axes[-2:]:
         ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=7)
         ax.minorticks_off()
+        ax.tick_params(labelbottom=True)
         ax.set_xlabel(label)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     lines = dict(zip(labels, handles))

@@ -259,18 +259,14 @@ questions = {
     "MELT minus regression": ("MELT 1.0", "regression 1.0"),
     "MELT minus untrained + features": ("MELT 1.0", "untrained + features 1.0"),
 }
-
-# %%
 sized = encoders.assign(embedding=encoders["embedding"] + " " + encoders["size"].astype(str))
 limits = pd.concat(
     results.paired(sized, a, [b], ["degrees", "task"]).assign(question=question)
     for question, (a, b) in questions.items()
 )
-limits["cell"] = results.as_text(limits)
 limits["case"] = limits["question"] + ", " + limits["degrees"].astype(str) + " degrees"
-display(
-    limits.pivot(index="case", columns="task", values="cell").loc[limits["case"].unique(), main]
-)
+limits["cell"] = results.as_text(limits)
+display(limits.pivot(index="case", columns="task", values="cell")[main])
 say(limits, "case")
 
 # %% [markdown]
@@ -326,7 +322,7 @@ grown = pd.concat(
     for n, pairs in points
 )
 
-# %% mystnb={"figure": {"name": "fig-09-saturation", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels of scores against places a modality, from 1,000 to 100,000, with one curve for each length of training."}}
+# %% mystnb={"figure": {"name": "fig-09-saturation", "caption": "The score of MELT grows with the number of places up to about 50,000 and hardly beyond; training five times as long helps where places are many and not where they are few. Mean score at 729 labels, report half, in blocks; the text below has paired differences with intervals."}, "image": {"alt": "Four panels of scores against places a modality, from 1,000 to 100,000, with one curve for each length of training."}}
 drawn = results.intervals(grown, ["task", "places"])
 drawn["task"] = pd.Categorical(drawn["task"], main)
 lengths = {name: name for name in grown["embedding"].unique()}
@@ -336,11 +332,25 @@ figure = charts.curves(
 plt.close(figure)
 figure
 
+# %% tags=["hide-input"]
+named = grown.assign(embedding=grown["places"].astype(str) + ", " + grown["embedding"])
+steps = [
+    ("100000, 1.5 million pairs", "50000, 1.5 million pairs"),
+    ("100000, 1.5 million pairs", "12500, 1.5 million pairs"),
+    ("12500, 1.5 million pairs", "1026, 1.5 million pairs"),
+    ("100000, 1.5 million pairs", "100000, 0.3 million pairs"),
+    ("1026, 1.5 million pairs", "1026, 0.3 million pairs"),
+]
+steps = [results.paired(named, a, [b], ["task"]).assign(row=f"{a} minus {b}") for a, b in steps]
+steps = pd.concat(steps).assign(cell=results.as_text)
+display(steps.pivot(index="row", columns="task", values="cell").loc[steps["row"].unique(), main])
+say(steps, "row")
+
 # %% [markdown]
 # The score is one measure of what was learned; whether unseen observations find their place again is another, and nearer to what the loss asks for
 # ([What was never paired](10_never_paired.ipynb) has the method).
 
-# %% mystnb={"figure": {"name": "fig-09-retrieval", "caption": "TO BE WRITTEN"}, "image": {"alt": "Three panels of the share of unseen observations whose best place lies within 500 km, for satellite, lights and text, against places a modality, with one curve for each length of training."}}
+# %% mystnb={"figure": {"name": "fig-09-retrieval", "caption": "What the loss asks for goes on growing where the score has stopped: with five times the training unseen satellite images find their place far more often. Names gain from places alone, lights find nothing in any case. Share of 1,000 unseen queries of the report half whose best of 20,000 places lies within 500 km; bands are 95 % intervals over seeds and cells."}, "image": {"alt": "Three panels of the share of unseen observations whose best place lies within 500 km, for satellite, lights and text, against places a modality, with one curve for each length of training."}}
 found = results.read_distances("retrieval").query("target == 'place' and route == 'direct'")
 recalls = []
 for n, pairs in points:
