@@ -140,7 +140,7 @@ figure
 # ## Three trainings of one kind, joined
 #
 # The ensemble costs three trainings. What do three trainings of MELT, joined and reduced in the same way, know? And three of the best single modality?
-# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half (`--recipe tries`). {numref}`fig-09-glance` has all of it at 729 labels.
+# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half, by hand, with two seeds (declared as `--recipe tries`). {numref}`fig-09-glance` has all of it at 729 labels.
 
 # %%
 cost = [
@@ -154,7 +154,7 @@ rivals = {
 }
 threefold = gaps(pd.concat(cost), f"3 x {melt3}", rivals)
 
-# %% mystnb={"figure": {"name": "fig-09-glance", "caption": "TO BE WRITTEN"}, "image": {"alt": "Four panels, one a task, of horizontal intervals around a line at zero: MELT minus the best single modality and minus the ensemble, with and without the skip, and three trainings of MELT minus three of the best single one, minus the ensemble and minus one training."}}
+# %% mystnb={"figure": {"name": "fig-09-glance", "caption": "At a glance: three modalities in one encoder are ahead of the best single one on population, and without a skip on biome too; behind text on country; ahead of the ensemble of three encoders on population alone. Three trainings of MELT do not change that. Paired differences, report half, in blocks, 95 % intervals over seeds and cells; blue dots exclude zero. Only the first row was fixed beforehand."}, "image": {"alt": "Four panels, one a task, of horizontal intervals around a line at zero: MELT minus the best single modality and minus the ensemble, with and without the skip, and three trainings of MELT minus three of the best single one, minus the ensemble and minus one training."}}
 at = by_labels[by_labels["n_labels"] == 729]
 usual = at.assign(name="MELT - " + at["name"])
 usual["name"] += usual["skip"].map({"with the skip": "", "without": ", no skip"})
@@ -240,15 +240,13 @@ encoders = pd.concat(
     for (how, name), label in kinds.items()
 )
 
-# %% mystnb={"figure": {"name": "fig-09-encoders", "caption": "TO BE WRITTEN"}, "image": {"alt": "Eight panels, four tasks by two encodings, of scores against thousands of parameters; four curves each for the untrained encoder, MELT, regression, and the untrained encoder joined with features."}}
+# %% mystnb={"figure": {"name": "fig-09-encoders", "caption": "Sixteen times the parameters change MELT little on ten degrees of harmonics and make it worse on twenty. Contrast is ahead of regression by the same encoder everywhere, and nearly everywhere ahead of an untrained encoder that is handed the images' features at each place. Mean score at 729 labels, report half, in blocks; paired differences with intervals are in the table below."}, "image": {"alt": "Eight panels, four tasks by two encodings, of scores against thousands of parameters; four curves each for the untrained encoder, MELT, regression, and the untrained encoder joined with features."}}
 drawn = results.intervals(encoders, ["degrees", "size", "task"])
 drawn["order"] = drawn["task"].map(main.index)
 drawn = drawn.sort_values(["order", "degrees"])
 drawn["task"] = drawn["task"] + ", " + drawn["degrees"].astype(str) + " degrees"
 lines = {name: name for name in ["MELT", "regression", "untrained", "untrained + features"]}
-figure = charts.curves(
-    drawn, lines, "size", "parameters, as a multiple of the report's encoder", bands=False
-)
+figure = charts.curves(drawn, lines, "size", "parameters (1: the report's encoder)", bands=False)
 plt.close(figure)
 figure
 
@@ -419,7 +417,7 @@ display(Markdown(answer))
 # - One family of encoders (harmonics into a SIREN), one family of objectives, three modalities of coarse imagery and names. Another family may be limited elsewhere.
 # - Only the first comparison was fixed beforehand. The rest explores, with two to five seeds (the tables say how many): it suggests, and does not establish.
 # - The target of this book, three modalities ahead of the best single one *and* of the ensemble on three of four tasks, was **missed**: three trainings of MELT are ahead of the best
-#   single modality on three tasks, of the ensemble on one. Tried on the development half: scales of their own, smoother, wider and more regular encoders (`--recipe tries`), and by hand larger batches,
+#   single modality on three tasks, of the ensemble on one. Tried on the development half: by hand, with one seed: scales of their own, smoother, wider and more regular encoders (declared as `--recipe tries`), larger batches,
 #   longer training, heads for the location, and negatives of the own modality alone. None was clearly better.
 # - Rate, batch and dropout were chosen for MELT at one size. Regression and the larger encoders were not tuned, which favours MELT at the report's size.
 # - The reference shows what *these* features add, read linearly. It is no bound on what a place could tell.
