@@ -408,7 +408,7 @@ def all_of(table, **where):
 
 answer = f"""1. **More modalities help where they know different things, and one encoder does not hold all they know.** MELT with three minus the best single modality: {all_of(glance, name="MELT - best single")}; minus the ensemble, which costs three trainings: {all_of(glance, name="MELT - ensemble")}; three trainings of MELT minus that ensemble: {all_of(glance, name="3 x MELT - ensemble")}.
 2. **The size of the encoder is not the limit here.** Four times the parameters minus once: {all_of(limits, case="4 times the parameters minus once, 20 degrees")}. What an encoder lacks without a skip is smooth structure, of harmonics or not; with the skip minus without: {all_of(skip_gaps, name=f"{melt3}, no skip")}.
-3. **The objective matters more than the size, and unpaired data cost nothing.** Contrast minus regression: {all_of(limits, case="MELT minus regression, 20 degrees")}; places apart minus the same places: {all_of(cost, row="apart minus same")}."""
+3. **The objective matters more than the size, and unpaired data cost nothing that shows.** Contrast minus regression: {all_of(limits, case="MELT minus regression, 20 degrees")}; places apart minus the same places: {all_of(cost, row="apart minus same")}."""
 display(Markdown(answer))
 
 # %% [markdown]

@@ -11,10 +11,10 @@ import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
 ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "config"]
-ORDER += ["models", "peers"]
-ORDER += ["modalities", "checkpoint", "progress", "train", "sources", "tasks", "protocol"]
+ORDER += ["location", "models", "peers", "modalities", "pairing", "batches", "checkpoint"]
+ORDER += ["progress", "train", "sources", "tasks", "protocol"]
 ORDER += ["ridge", "estimators", "probes", "inference", "evaluate", "retrieval", "results"]
-ORDER += ["rows", "experiments", "runner", "maps", "charts"]
+ORDER += ["rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 
