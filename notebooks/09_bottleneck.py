@@ -24,7 +24,7 @@
 # - **Prerequisites** [Probing](06_probing.ipynb), for its protocol and intervals; [Training dynamics](07_training_dynamics.ipynb).
 # - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md), [place names](../data/cards/places.md), the
 #   labels of Probing, and the tables in `data/results`.
-# - **Time** about 3 minutes on two cores: three trainings are live, the experiments over seeds are read.
+# - **Time** about 5 minutes on two cores: three trainings are live, the experiments over seeds are read.
 # :::
 
 # %% tags=["parameters"]
@@ -140,7 +140,7 @@ figure
 # ## Three trainings of one kind, joined
 #
 # The ensemble costs three trainings. What do three trainings of MELT, joined and reduced in the same way, know? And three of the best single modality?
-# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half, by hand, with two seeds (declared as `--recipe tries`). {numref}`fig-09-glance` has all of it at 729 labels.
+# The three trainings see the same pairs as one; only weights, batches and dropout differ. This recipe was found on the development half (`--recipe tries`, two seeds). {numref}`fig-09-glance` has all of it at 729 labels.
 
 # %%
 cost = [
@@ -418,7 +418,7 @@ display(Markdown(answer))
 # - One family of encoders (harmonics into a SIREN), one family of objectives, three modalities of coarse imagery and names. Another family may be limited elsewhere.
 # - Only the first comparison was fixed beforehand. The rest explores, with two to five seeds (the tables say how many): it suggests, and does not establish.
 # - The target of this book, three modalities ahead of the best single one *and* of the ensemble on three of four tasks, was **missed**: three trainings of MELT are ahead of the best
-#   single modality on three tasks, of the ensemble on one. Tried on the development half: by hand, with one seed: scales of their own, smoother, wider and more regular encoders (declared as `--recipe tries`), larger batches,
+#   single modality on three tasks, of the ensemble on one. Tried on the development half, with one seed: scales of their own, with that smoother, wider and more regular encoders (`--recipe tries`); by hand larger batches,
 #   longer training, heads for the location, and negatives of the own modality alone. None was clearly better.
 # - Rate, batch and dropout were chosen for MELT at one size. Regression and the larger encoders were not tuned, which favours MELT at the report's size.
 # - The reference shows what *these* features add, read linearly. It is no bound on what a place could tell.
