@@ -150,8 +150,8 @@ def smooth_features(lonlat: Array, n_degrees: int, seed: int) -> Array:
     """Return random waves (N, n_degrees ** 2), on average as smooth as the harmonics of a skip.
 
     Cosines of random linear maps of the unit vectors (Rahimi and Recht 2007), of unit variance.
-    A wave with vector k has a mean squared gradient of 2 |k|^2 / 3 on the sphere, a harmonic of
-    degree l has l (l + 1); on average over the k and over L degrees both are (L^2 - 1) / 2.
+    A wave whose vector has length k has a mean squared gradient of 2 k^2 / 3 on the sphere, a
+    harmonic of degree l has l (l + 1); averaged, over L degrees, both are (L^2 - 1) / 2.
     """
     rng = stream("smooth features", seed)
     spread = np.sqrt(n_degrees**2 - 1) / 2

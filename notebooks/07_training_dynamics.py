@@ -227,7 +227,7 @@ shock.style.format("{:.2f}").format("{:.0f}", subset="count")
 # | by step | the long absence: the modality changes with each step, so nothing returns after an epoch |
 #
 # A spike that is seen in the first step cannot tell what it is made of: moments and heads act only in the steps after it. So we sum it up, as the mean excess of the first 60 steps
-# over the modality's last loss before it left.
+# over the modality's last loss before it left ({numref}`fig-07-return`).
 
 # %%
 plain = steps[(steps["recipe"] == "chosen") & (steps["kind"] == "SALT")]

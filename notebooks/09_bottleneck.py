@@ -222,7 +222,7 @@ say(skip_gaps, "name")
 # If the encoder were the limit, a larger one should do better. If the objective were, the same encoder should know more when it is trained by plain
 # regression onto the modalities' frozen features. If the data were, even an embedding that is handed these features *at every labelled
 # and scored place* (the {term}`feature reference`) should do no better. Three sizes (a quarter, once and four times the parameters of the report's
-# encoder) on two encodings; at equal size both encodings have equally many parameters.
+# encoder) on two encodings; at equal size both encodings have equally many parameters ({numref}`fig-09-encoders`).
 
 # %%
 kinds = {
@@ -312,7 +312,7 @@ say(cost, "row")
 # ## Does it saturate?
 #
 # The paper finds that contrastive training saturates early. More *places* and longer *training* are two things, so both are varied here: 1,000 to 100,000 places
-# a modality, 0.3 and 1.5 million pairs seen, the same pairs up to five hundred times or many pairs once.
+# a modality, 0.3 and 1.5 million pairs seen, the same pairs up to five hundred times or many pairs once ({numref}`fig-09-saturation`).
 
 # %%
 points = [(n, pairs) for pairs in bottleneck.LENGTHS for n in bottleneck.SIZES]
@@ -346,7 +346,7 @@ display(steps.pivot(index="row", columns="task", values="cell").loc[steps["row"]
 say(steps, "row")
 
 # %% [markdown]
-# The score is one measure of what was learned; whether unseen observations find their place again is another, and nearer to what the loss asks for
+# The score is one measure of what was learned; whether unseen observations find their place again is another, and nearer to what the loss asks for ({numref}`fig-09-retrieval`)
 # ([What was never paired](10_never_paired.ipynb) has the method).
 
 # %% mystnb={"figure": {"name": "fig-09-retrieval", "caption": "What the loss asks for goes on growing where the score has stopped: with five times the training unseen satellite images find their place far more often. Names gain from places alone, lights find nothing in any case. Share of 1,000 unseen queries of the report half whose best of 20,000 places lies within 500 km; bands are 95 % intervals over seeds and cells."}, "image": {"alt": "Three panels of the share of unseen observations whose best place lies within 500 km, for satellite, lights and text, against places a modality, with one curve for each length of training."}}
