@@ -102,7 +102,8 @@ class LocationEncoder(nn.Module):
         degrees = getattr(self.encoding, "n_degrees", 0)
         if tie_skip and not 0 < skip <= degrees:
             raise ValueError(
-                f"tie_skip needs a skip of 1 to {degrees} degrees, as the encoding has, got {skip}"
+                "tie_skip needs a skip of at least 1 and at most as many degrees as the encoding's "
+                f"spherical harmonics have ({degrees}), got {skip}"
             )
         self.dropout, self.skip, self.omega = float(dropout), skip, float(omega)
         self.tie_skip = bool(tie_skip)
