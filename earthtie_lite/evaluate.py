@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 N_PLACES = 130_000  # labelled places: half of them may have one of 59,049 labels
 MAIN = 729  # labels of the primary endpoint
 SAMPLE_TASKS = ("elevation", "population", "climate", "country")
+MAIN_TASKS = ("country", "population (GPWv4)", "elevation", "biome")  # of the primary endpoint
 PAPER_TASKS = {"population": "population (GPWv4)", "biome": "biome"}
 
 

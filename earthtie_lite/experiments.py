@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
-from .evaluate import MAIN, ROBUSTNESS, STANDARD, Evaluation
+from .evaluate import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD, Evaluation
 from .modalities import NAMES
 from .protocol import BUDGETS
 from .rows import SETTINGS, TRAINED, Embedding, Recipe
@@ -110,12 +110,16 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
 
 def _exploratory(row: Embedding) -> list[Evaluation]:
     """Declare how a row of an experiment is scored."""
-    if row.recipe.name in ("everywhere", "near names"):
-        km = NEAR_NAME_KM if row.recipe.name == "near names" else None
-        bent = Evaluation(probe="trees", near_name_km=km, tasks=("elevation", "population (GPWv4)"))
-        few = Evaluation(budgets=(MAIN, 9 * MAIN), near_name_km=km)
-        return [few, Evaluation("random", near_name_km=km), bent]
-    return [Evaluation(budgets=BUDGETS[:5]), Evaluation("random")]
+    references = row.recipe.name in ("everywhere", "near names")
+    km = NEAR_NAME_KM if row.recipe.name == "near names" else None
+    found = [
+        Evaluation(budgets=(MAIN, 9 * MAIN), near_name_km=km, tasks=MAIN_TASKS),
+        Evaluation("random", near_name_km=km, tasks=MAIN_TASKS),
+    ]
+    if references:
+        bent = ("elevation", "population (GPWv4)")
+        found.append(Evaluation(probe="trees", near_name_km=km, tasks=bent))
+    return found
 
 
 def search() -> list[Embedding]:

@@ -175,7 +175,7 @@ shown.style.format(precision=2)
 # %%
 report = results.read_sums("report")
 display(Markdown(f"Made by {results.provenance('report')}."))
-main = ["country", "population (GPWv4)", "elevation", "biome"]
+main = list(evaluate.MAIN_TASKS)
 every = [*main, "climate", "population"]
 melt3, salt3 = (f"{method} satellite+lights+text" for method in ("MELT", "SALT"))
 bare = report["embedding"].str.endswith("no skip")

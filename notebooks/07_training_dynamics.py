@@ -38,7 +38,7 @@ from IPython.display import Markdown, display
 from scipy import stats
 
 import earthtie_lite as et
-from earthtie_lite import bottleneck, charts, experiments, results
+from earthtie_lite import bottleneck, charts, evaluate, experiments, results
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -290,7 +290,7 @@ display(
 
 # %%
 names = [f"{method} satellite+lights+text" for method in ("SALT", "MELT")]
-tasks = ["country", "population (GPWv4)", "elevation", "biome"]
+tasks = list(evaluate.MAIN_TASKS)
 report = results.pick(results.read_sums("report"), task=tasks, embedding=names)
 recipes = [f"SALT, {name}" for name in bottleneck.SWITCHES]
 after = results.pick(results.read_sums("bottleneck"), task=tasks, recipe=recipes)

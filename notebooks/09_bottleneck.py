@@ -59,7 +59,7 @@ sample = et.load_sample(n=size.n, seed=0)
 report, more = results.read_sums("report"), results.read_sums("bottleneck")
 for stage in ("report", "bottleneck"):
     display(Markdown(f"Read: {results.provenance(stage)}."))
-main = ["country", "population (GPWv4)", "elevation", "biome"]
+main = list(evaluate.MAIN_TASKS)
 melt3, best = "MELT satellite+lights+text", experiments.BEST_SINGLE
 BUDGETS = [243, 729, 2187, 6561, 19683]
 
