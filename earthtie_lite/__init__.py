@@ -5,6 +5,7 @@ from typing import Any
 from . import coords, features, losses, modalities, probes, sample, tasks, train
 from .checkpoint import Run, load
 from .config import TrainConfig, profile
+from .devices import process_group
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import CharacterNGrams, RandomConvolutions
 from .location import LocationEncoder
@@ -41,6 +42,7 @@ __all__ = [
     "nt_xent",
     "probe",
     "probes",
+    "process_group",
     "profile",
     "sample",
     "summarise",

@@ -1,9 +1,10 @@
 """Which pairs make up a batch: what is held out, MELT's shares and SALT's turns."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
 from .config import TrainConfig
 from .coords import hold_out
@@ -11,7 +12,7 @@ from .modalities import Modality
 from .sample import PATCH_KM
 from .streams import stream
 
-Rows = dict[str, NDArray[np.int64]]  # row numbers of each modality that takes part
+Rows = dict[str, Any]  # row numbers (n,) of each modality that takes part: an array or a tensor
 
 
 def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, Rows]:
@@ -33,14 +34,22 @@ def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, R
     return train_rows, val_rows
 
 
-def batches(train_rows: Rows, config: TrainConfig, epoch: int, n_steps: int) -> Iterator[Rows]:
+def batches(
+    train_rows: Rows,
+    config: TrainConfig,
+    epoch: int,
+    n_steps: int,
+    device: torch.device | None = None,
+) -> Iterator[Rows]:
     """Yield the batches of an epoch: all modalities in each (MELT), or one at a time (SALT).
 
     An epoch takes as many pairs of each modality as the smallest has, drawn anew; SALT by step, a
-    part of each.
+    part of each. With a device the row numbers are tensors that lie there.
     """
     rng = stream("batches", config.seed, epoch)
-    order = {name: rng.permutation(rows) for name, rows in train_rows.items()}
+    order: Rows = {name: rng.permutation(rows) for name, rows in train_rows.items()}
+    if device is not None:
+        order = {name: torch.from_numpy(rows).to(device) for name, rows in order.items()}
     for step in range(n_steps):
         turn = epoch if config.switch == "epoch" else epoch * n_steps + step
         yield {
@@ -75,3 +84,14 @@ def steps_per_epoch(train_rows: Rows, config: TrainConfig) -> int:
             f"needs {share} of it: lower batch_size or bring more places"
         )
     return len(train_rows[smallest]) // share
+
+
+def part_of(batch: Rows, part: slice) -> Rows:
+    """Return the pairs of a batch, all modalities joined in their order, that a slice holds."""
+    found, before = {}, 0
+    for name, rows in batch.items():
+        some = rows[max(part.start - before, 0) : max(part.stop - before, 0)]
+        if len(some):
+            found[name] = some
+        before += len(rows)
+    return found

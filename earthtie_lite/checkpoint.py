@@ -17,7 +17,6 @@ from .storage import sha256, write_atomic
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
-    from torch.optim import Optimizer
 
 FORMAT = 1  # raise it when the meaning of a file changes
 
@@ -128,6 +127,7 @@ def load(folder: str | Path) -> Run:
         featurisers[name] = features.from_spec(spec, state)
     model = EarthTie(encoder, in_dims, featurisers, config.scales)
     try:
+        model.to(parts["model"]["encoder.rms"].dtype)
         model.load_state_dict(parts["model"])
     except RuntimeError as error:
         raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
@@ -150,24 +150,6 @@ def refuse_other_run(save_to: str | Path | None, resume_from: str | Path | None)
         return
     if resume_from is None or Path(resume_from).resolve() != Path(save_to).resolve():
         raise ValueError(f"{save_to} holds another run: resume from it or choose another folder")
-
-
-def optimiser_state(optimiser: "Optimizer", model: EarthTie) -> dict[str, "Tensor"]:
-    """Return the optimiser's moments under the names of the parameters."""
-    return {
-        f"{name}.{key}": value.detach().clone()
-        for name, parameter in model.named_parameters()
-        for key, value in optimiser.state[parameter].items()
-    }
-
-
-def restore_optimiser(optimiser: "Optimizer", model: EarthTie, state: dict[str, "Tensor"]) -> None:
-    """Put the moments back; "step" stays on the CPU, where AdamW keeps it."""
-    for name, parameter in model.named_parameters():
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            if f"{name}.{key}" in state:
-                device = "cpu" if key == "step" else parameter.device
-                optimiser.state[parameter][key] = state[f"{name}.{key}"].to(device)
 
 
 def _file_names(folder: Path) -> set[str]:

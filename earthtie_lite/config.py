@@ -16,6 +16,7 @@ OPTIONS = {
     "switch": ("epoch", "step"),
     "moments": ("kept", "reset"),
     "objective": ("contrast", "regression"),
+    "precision": ("float32", "bf16"),
     "device": ("auto", "cpu", "cuda"),
 }
 
@@ -59,6 +60,11 @@ class TrainConfig:
         Stop after this many passes over all modalities without a better validation loss.
     seed : int
         Of batches and dropout, and of the weights where no encoder is passed.
+    precision : {"float32", "bf16"}
+        Of encoders and similarities; the loss and the weights are float32 in both.
+    chunk_size : int or None
+        Pairs of a batch that look for their partner at a time; all by default. Smaller chunks need
+        less memory and more time.
     device : {"auto", "cpu", "cuda"}
         "auto" takes a GPU where there is one.
     save_every : int
@@ -82,6 +88,8 @@ class TrainConfig:
     val_batch_size: int = 256
     patience: int | None = None
     seed: int = 0
+    precision: str = "float32"
+    chunk_size: int | None = None
     device: str = "auto"
     save_every: int = 1
 
@@ -99,9 +107,10 @@ class TrainConfig:
             ("save_every", 1),
             ("head_warmup", 0),
             ("patience", 1),
+            ("chunk_size", 1),
         ):
             value = getattr(self, name)
-            if name == "patience" and value is None:
+            if name in ("patience", "chunk_size") and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")

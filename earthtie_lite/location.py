@@ -158,13 +158,12 @@ class LocationEncoder(nn.Module):
         its root mean square, then the harmonics, scaled to the same size.
         """
         places = as_lonlat(lonlat)
-        device = self.rms.device
         was_training = self.training
         self.eval()
         z = np.empty((len(places), self.out_dim), dtype=np.float32)
         for start in range(0, len(places), EMBED_BATCH):
             part = slice(start, start + EMBED_BATCH)
-            trained = self(self.basis(places[part]).to(device)).cpu()
+            trained = self(self.basis(places[part]).to(self.rms)).cpu()
             if self.skip and not self.tie_skip:
                 trained = trained / self.rms.cpu()
                 harmonics = SphericalHarmonics(self.skip)(places[part]) * math.sqrt(4 * math.pi)

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 DIRECTIONS = ("both", "to_location", "to_modality")
 NEGATIVES = ("cross", "all")
@@ -16,6 +17,8 @@ def nt_xent(
     logit_scale: Tensor | float,
     direction: str = "both",
     negatives: str = "cross",
+    anchors: slice | None = None,
+    chunk: int | None = None,
 ) -> Tensor:
     r"""Compute NT-Xent, the normalised temperature-scaled cross-entropy, of B matching pairs.
 
@@ -39,6 +42,12 @@ def nt_xent(
         The candidates :math:`C_i`: only the other side of the pairs (B of them, CLIP,
         https://arxiv.org/abs/2103.00020), or every other embedding of the batch (2B - 1, SimCLR,
         https://arxiv.org/abs/2002.05709).
+    anchors : slice, optional
+        Only these pairs are anchors, all are candidates: the losses of parts that make up the batch
+        add up to the loss of the batch.
+    chunk : int, optional
+        Compare so many anchors at a time, and once more for the gradient: memory then grows with B,
+        not with its square.
 
     Returns
     -------
@@ -71,7 +80,11 @@ def nt_xent(
             f"{tuple(scale.shape)}"
         )
     scale = scale.unsqueeze(-1)  # (1,) or (B, 1)
-    cross = scale * location @ modality.T  # (B, B): row = place, column = observation
+    if anchors is not None or chunk is not None:
+        sides = {"to_modality": (location, modality), "to_location": (modality, location)}
+        wanted = list(sides.values()) if direction == "both" else [sides[direction]]
+        return _in_parts(wanted, scale, negatives == "all", anchors or slice(None), chunk)
+    cross = _wide(scale * location @ modality.T)  # (B, B): row = place, column = observation
     partner = cross.diagonal()
     losses = []
     # A row's candidates lie along it, a column's too: nothing is transposed or copied.
@@ -81,7 +94,7 @@ def nt_xent(
             logits = torch.cat([cross, _others(location, scale)], dim=1)  # (B, 2B)
         losses.append((logits.logsumexp(dim=1) - partner).mean())
     if direction in ("both", "to_location"):
-        logits = cross if len(scale) == 1 else location @ (scale * modality).T
+        logits = cross if len(scale) == 1 else _wide(location @ (scale * modality).T)
         if negatives == "all":
             logits = torch.cat([logits, _others(modality, scale).T], dim=0)  # (2B, B)
         losses.append((logits.logsumexp(dim=0) - partner).mean())
@@ -90,5 +103,44 @@ def nt_xent(
 
 def _others(anchors: Tensor, scale: Tensor) -> Tensor:
     """Compare each anchor with the others of its own side, itself excepted: logits (B, B)."""
-    own = scale * anchors @ anchors.T
+    own = _wide(scale * anchors @ anchors.T)
     return own.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -math.inf)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Return logits in float32 at least: a sum of exponentials needs it where products do not."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _in_parts(
+    sides: list[tuple[Tensor, Tensor]], scale: Tensor, own: bool, anchors: slice, chunk: int | None
+) -> Tensor:
+    """Add up the losses of some anchors, a chunk at a time, over the number of all."""
+    n = len(sides[0][0])
+    start, stop, step = anchors.indices(n)
+    if step != 1 or start >= stop:
+        raise ValueError(f"anchors must be a range of the {n} pairs, got {anchors}")
+    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"chunk must be a positive number of anchors or None, got {chunk!r}")
+    chunk = chunk or stop - start
+    losses = [
+        checkpoint(
+            _summed, side, other, scale, own, slice(i, min(i + chunk, stop)), use_reentrant=False
+        )
+        for side, other in sides
+        for i in range(start, stop, chunk)
+    ]
+    return torch.stack(losses).sum() / (n * len(sides))
+
+
+def _summed(side: Tensor, other: Tensor, scale: Tensor, own: bool, rows: slice) -> Tensor:
+    """Add up the losses of the anchors in some rows of one side, a scalar."""
+    anchors = (scale if len(scale) == 1 else scale[rows]) * side[rows]  # (C, D)
+    logits = _wide(anchors @ other.T)  # (C, B)
+    partner = logits.diagonal(rows.start)
+    if own:
+        others = _wide(anchors @ side.T)
+        index = torch.arange(len(side), device=side.device)
+        itself = index[rows, None] == index
+        logits = torch.cat([logits, others.masked_fill(itself, -math.inf)], dim=1)  # (C, 2B)
+    return (logits.logsumexp(dim=1) - partner).sum()

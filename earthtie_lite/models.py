@@ -144,7 +144,7 @@ class EarthTie(nn.Module):
             )
         if not np.isfinite(features).all():
             raise ValueError(f"features of modality {name!r} must be finite")
-        return head(torch.from_numpy(features).to(self.logit_scale.device)).cpu().numpy()
+        return head(torch.from_numpy(features).to(self.logit_scale)).float().cpu().numpy()
 
     @torch.no_grad()
     def similarity(self, lonlat: ArrayLike, tied: ArrayLike) -> Features:

@@ -10,19 +10,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .batches import Rows, batches, split_rows, steps_per_epoch
-from .checkpoint import Run, load, optimiser_state, refuse_other_run, restore_optimiser
+from .batches import Rows, batches, part_of, split_rows, steps_per_epoch
+from .checkpoint import Run, load, refuse_other_run
 from .config import TrainConfig
+from .devices import Ranks, home, mapped, pick_device, ranks
 from .location import LocationEncoder
 from .losses import nt_xent
 from .modalities import Modality, as_modalities
 from .models import EarthTie
+from .optimiser import (
+    adamw,
+    freeze_all_but_heads,
+    gradient_norm,
+    optimiser_state,
+    restore_optimiser,
+)
 from .streams import stream, torch_seed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Tensors = dict[str, Tensor]  # one tensor a modality
+ALONE = Ranks()
 
 
 def fit(
@@ -36,6 +45,9 @@ def fit(
 ) -> Run:
     """Train a location encoder against one or more modalities that share no sample.
 
+    Inside :func:`~earthtie_lite.devices.process_group` each process takes its part of every batch,
+    and the result is that of one process with the whole of it, but for dropout and rounding.
+
     Parameters
     ----------
     sample : Modality, sequence or mapping of them
@@ -43,11 +55,13 @@ def fit(
     config : TrainConfig, optional
     encoder : LocationEncoder, optional
         The architecture and first weights, not drawn from the seed; copied, the one passed in
-        stays untrained. By default ``LocationEncoder()`` with weights drawn from the seed.
+        stays untrained. Weights in float64 train in float64. By default ``LocationEncoder()``
+        with weights drawn from the seed.
     resume_from : path, optional
         Folder of an earlier run with the same settings; training goes on after its last epoch.
     save_to : path, optional
         Folder for the run, every ``config.save_every`` epochs and at the end; not another run's.
+        Of several processes the first writes, into a folder that all of them see.
     callback : callable, optional
         Called after each epoch with the last row of the history; what it raises ends training.
 
@@ -66,7 +80,11 @@ def fit(
     refuse_other_run(save_to, resume_from)
     modalities = as_modalities(sample)
     config = TrainConfig() if config is None else config
-    device = pick_device(config.device)
+    device, here = pick_device(config.device), ranks()
+    if config.batch_size % here.size:
+        raise ValueError(
+            f"batch_size {config.batch_size} cannot be shared by {here.size} processes"
+        )
     train_rows, val_rows = split_rows(modalities, config)
     n_steps = steps_per_epoch(train_rows, config)
     if config.head_warmup >= n_steps:
@@ -81,31 +99,37 @@ def fit(
         else:
             run = resume(resume_from, modalities, config, encoder)
         model = run.model.to(device).train()
+        here.share(model)
         optimiser = adamw(model, config)
         restore_optimiser(optimiser, model, run.optimiser)
         history: list[dict[str, Any]] = run.history.to_dict("records")  # type: ignore[assignment]
         before = history[-1]["seconds"] if history else 0.0
         started = time.perf_counter()
 
-        # Both stay on the device: the encoding is computed once, in float64, and kept in float32.
-        basis = {m.name: model.encoder.basis(m.lonlat).to(device) for m in modalities}  # (N, E)
-        features = {m.name: torch.from_numpy(m.features).to(device) for m in modalities}  # (N, D)
+        # The encoding is computed once, in float64; both stay where steps read them fastest.
+        basis = {m.name: model.encoder.basis(m.lonlat) for m in modalities}  # (N, E)
+        features = {m.name: mapped(m.features) for m in modalities}  # (N, D)
+        place = home([*basis.values(), *features.values()], device)
+        basis = {name: tensor.to(place) for name, tensor in basis.items()}
+        features = {name: tensor.to(place) for name, tensor in features.items()}
 
         ended = out_of_patience(run.history, train_rows, config)
         for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
             if ended:
                 break
-            torch.manual_seed(torch_seed("dropout", config.seed, epoch))  # no state to save
+            alone = () if here.size == 1 else (here.rank,)  # each process drops units of its own
+            torch.manual_seed(torch_seed("dropout", config.seed, epoch, *alone))  # nothing to save
             if config.moments == "reset" and len(train_rows) > 1:
                 optimiser.state.clear()
             returns = epoch >= len(train_rows) > 1  # SALT's modality was away
             rows: list[dict[str, Any]] = []
-            for step, batch in enumerate(batches(train_rows, config, epoch, n_steps)):
+            for step, batch in enumerate(batches(train_rows, config, epoch, n_steps, place)):
                 for group in optimiser.param_groups:
                     group["lr"] = config.rate_at((epoch + step / n_steps) / config.epochs)
-                loss = tied_loss(model, basis, features, batch, config)
+                loss = tied_loss(model, basis, features, batch, config, here)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
+                here.sum_gradients(taking_part(model, batch))
                 steepness = gradient_norm(model.encoder)
                 if returns and step < config.head_warmup:
                     freeze_all_but_heads(model)
@@ -126,6 +150,7 @@ def fit(
                     }
                 )
             # Numbers leave the device once an epoch: a GPU is never waited for in a step.
+            here.sum([row["loss"] for row in rows])
             history += [
                 row | {k: row[k].item() for k in ("loss", "logit_scale", "grad_norm")}
                 for row in rows
@@ -135,55 +160,71 @@ def fit(
                     f"the loss is not finite in epoch {epoch}: "
                     f"try a learning rate below {config.learning_rate:g}"
                 )
-            history[-1] |= validate(model, basis, features, val_rows, config)
-            some = [basis[name][rows[:1024]] for name, rows in train_rows.items()]
+            history[-1] |= here.agreed(validate(model, basis, features, val_rows, config))
+            some = [
+                basis[name][rows[:1024]].to(model.logit_scale) for name, rows in train_rows.items()
+            ]
             model.encoder.calibrate(torch.cat(some))
 
             run = Run(model, config, pd.DataFrame(history), optimiser_state(optimiser, model))
             ended = epoch + 1 == config.epochs or out_of_patience(run.history, train_rows, config)
-            if save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
+            first = here.rank == 0
+            if first and save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
                 run.save(save_to)
-            if callback is not None:
+            if first and callback is not None:
                 callback(dict(history[-1]))
     run.model.eval()
     return run
 
 
 def tied_loss(
-    model: EarthTie, basis: Tensors, features: Tensors, batch: Rows, config: TrainConfig
+    model: EarthTie,
+    basis: Tensors,
+    features: Tensors,
+    batch: Rows,
+    config: TrainConfig,
+    here: Ranks = ALONE,
 ) -> Tensor:
     """Compute the loss of one batch: MELT's holds every modality, SALT's a single one.
 
     All pairs of the batch are joined, so with several modalities the negatives of a pair come from
-    the others too.
+    the others too. Of several processes, each encodes its own part of the B pairs and compares
+    these with all; their losses add up to the batch's.
     """
-    places = torch.cat([basis[name][rows] for name, rows in batch.items()])  # (B, E)
-    if config.objective == "regression":
-        return predicted_loss(model, model.encoder(places), features, batch)
-    observed = [model.observe(name, features[name][rows]) for name, rows in batch.items()]
-    scales = [model.scale_of(name).expand(len(rows)) for name, rows in batch.items()]
-    return nt_xent(
-        model.locate(places),  # (B, D)
-        torch.cat(observed),  # (B, D)
-        scales[0][0] if config.scales == "shared" or len(batch) == 1 else torch.cat(scales),
-        config.direction,
-        config.negatives,
-    )
+    n = sum(len(rows) for rows in batch.values())
+    kind, part = model.logit_scale, here.part(n)  # the weights' device and precision
+    own = part_of(batch, part)
+    with torch.autocast(kind.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        places = torch.cat([basis[name][rows].to(kind) for name, rows in own.items()])  # (b, E)
+        seen = {name: features[name][rows].to(kind) for name, rows in own.items()}  # (b, D)
+        if config.objective == "regression":
+            return predicted_loss(model, model.encoder(places), seen) / n
+        observed = torch.cat([model.observe(name, x) for name, x in seen.items()])
+        scales = [model.scale_of(name).expand(len(rows)) for name, rows in batch.items()]
+        return nt_xent(
+            here.gather(model.locate(places)),  # (B, D)
+            here.gather(observed),  # (B, D)
+            scales[0][0] if config.scales == "shared" or len(batch) == 1 else torch.cat(scales),
+            config.direction,
+            config.negatives,
+            anchors=part if here.size > 1 else None,
+            chunk=config.chunk_size,
+        )
 
 
-def predicted_loss(model: EarthTie, located: Tensor, features: Tensors, batch: Rows) -> Tensor:
-    """Compute the mean squared error of the observations, predicted from the place.
+def predicted_loss(model: EarthTie, located: Tensor, seen: Tensors) -> Tensor:
+    """Add up the mean squared errors of observations, predicted from their b places.
 
     The control without contrast: the transposed head of a modality maps the location embedding
-    (B, D) to the modality's standardised features.
+    (b, D) to the modality's standardised features.
     """
     errors, start = [], 0
-    for name, rows in batch.items():
-        head, stop = model.head(name), start + len(rows)
-        error = located[start:stop] @ head.linear.weight - head.standardise(features[name][rows])
-        errors.append(error.square().mean() * len(rows))
+    for name, features in seen.items():
+        head, stop = model.head(name), start + len(features)
+        error = located[start:stop] @ head.linear.weight - head.standardise(features)
+        errors.append(error.square().mean() * len(features))
         start = stop
-    return torch.stack(errors).sum() / start
+    return torch.stack(errors).sum()
 
 
 @torch.no_grad()
@@ -217,40 +258,15 @@ def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConf
     return len(losses) - 1 - int(np.argmin(losses)) >= epochs
 
 
-def gradient_norm(module: torch.nn.Module) -> Tensor:
-    """Return the Euclidean norm of the gradient of all parameters of a module, a scalar."""
-    grads = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.stack([grad.norm() for grad in grads]).norm()
-
-
-def freeze_all_but_heads(model: EarthTie) -> None:
-    """Forget the gradients of the encoder and of the scales, so that a step moves heads alone."""
-    for name, parameter in model.named_parameters():
-        if not name.startswith("projections.") or name.endswith("logit_scale"):
-            parameter.grad = None
+def taking_part(model: EarthTie, batch: Rows) -> list[torch.nn.Parameter]:
+    """Return the parameters that a batch trains: all but the heads of absent modalities."""
+    absent = [f"projections.of_{name}." for name in model.in_dims if name not in batch]
+    return [p for name, p in model.named_parameters() if not name.startswith(tuple(absent))]
 
 
 def mean_scale(model: EarthTie, batch: Rows) -> Tensor:
     """Return the logarithm of the scale of a batch, averaged over its modalities, a scalar."""
     return torch.stack([model.scale_of(name).detach() for name in batch]).mean()
-
-
-def adamw(model: EarthTie, config: TrainConfig) -> torch.optim.AdamW:
-    """Make the optimiser: weight matrices decay, biases and the logit scale do not."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2]},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-def pick_device(device: str) -> torch.device:
-    """Return the device, a GPU for "auto" where there is one."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch finds no GPU: use 'auto' or 'cpu'")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
 
 
 def new_run(
@@ -270,6 +286,7 @@ def new_run(
     )
     for m in modalities:
         model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
+    model.to(next(model.encoder.parameters()).dtype)
     return Run(model, config, pd.DataFrame())
 
 
@@ -281,7 +298,11 @@ def resume(
 ) -> Run:
     """Load an unfinished run and check that the settings and modalities are its own."""
     run = load(folder)
-    free = {"device": "auto", "save_every": 1}  # settings that do not change the result
+    free = {
+        "device": "auto",
+        "save_every": 1,
+        "chunk_size": None,
+    }  # settings that do not change the result
     if config.schedule == "constant":
         free["epochs"] = 1
     if run.config.replace(**free) != config.replace(**free):

@@ -12,7 +12,7 @@ import earthtie_lite as et
 FOLDER = Path(et.__file__).parent
 ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "config"]
 ORDER += ["location", "models", "peers", "modalities", "pairing", "batches", "checkpoint"]
-ORDER += ["progress", "train", "sources", "tasks", "protocol"]
+ORDER += ["progress", "devices", "optimiser", "train", "sources", "tasks", "protocol"]
 ORDER += ["ridge", "estimators", "probes", "inference", "evaluate", "retrieval", "results"]
 ORDER += ["rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))

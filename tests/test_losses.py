@@ -158,3 +158,71 @@ def test_sides_of_different_shape_are_refused(shape):
 def test_scales_are_one_or_one_a_pair(shape):
     with pytest.raises(ValueError, match=r"must be a number or have shape \(3,\), got"):
         nt_xent(torch.eye(3), torch.eye(3), torch.zeros(shape))
+
+
+@pytest.mark.parametrize("scales", [(), (7,)])
+@pytest.mark.parametrize(("direction", "negatives"), OPTIONS)
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])  # of 7 pairs: the last chunk of 3 has one
+def test_chunks_have_the_loss_and_gradient_of_the_whole(direction, negatives, scales, chunk):
+    inputs = pairs(scales=scales)
+    whole = nt_xent(*inputs, direction, negatives)
+    parts = nt_xent(*inputs, direction, negatives, chunk=chunk)
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    for got, expected in zip(
+        torch.autograd.grad(parts, inputs), torch.autograd.grad(whole, inputs), strict=True
+    ):
+        torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(("direction", "negatives"), OPTIONS)
+def test_losses_of_some_anchors_add_up(direction, negatives):
+    inputs = pairs(scales=(7,))
+    whole = nt_xent(*inputs, direction, negatives)
+    some = [slice(0, 2), slice(2, 6), slice(6, 7)]
+    parts = [nt_xent(*inputs, direction, negatives, anchors=rows, chunk=3) for rows in some]
+    torch.testing.assert_close(torch.stack(parts).sum(), whole, rtol=1e-12, atol=1e-12)
+    assert len({round(part.item(), 6) for part in parts}) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"chunk": 0}, "chunk must be a positive"),
+        ({"chunk": True}, "chunk must be a positive"),
+        ({"anchors": slice(7, 9)}, "anchors must be a range of the 7 pairs"),
+        ({"anchors": slice(0, 7, 2)}, "anchors must be a range of the 7 pairs"),
+    ],
+)
+def test_impossible_parts_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        nt_xent(*pairs(), **settings)
+
+
+def peak_of_saved(batch, chunk):
+    """Return the bytes that autograd keeps for the backward pass of a batch."""
+    kept = []
+
+    def pack(tensor):
+        kept.append((tensor.data_ptr(), tensor.numel() * tensor.element_size()))
+        return tensor
+
+    inputs = pairs(batch, 8)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        nt_xent(*inputs, chunk=chunk)
+    return sum(dict(kept).values())
+
+
+def test_chunks_keep_memory_linear_in_the_batch():
+    plain = peak_of_saved(1024, None) / peak_of_saved(256, None)
+    chunked = peak_of_saved(1024, 64) / peak_of_saved(256, 64)
+    assert plain > 12  # the square of 4, and what is linear
+    assert chunked < 5
+
+
+def test_logits_in_half_precision_are_summed_in_single():
+    location, modality, _ = (x.detach().float() for x in pairs(200, 16))
+    exact = nt_xent(location, modality, math.log(20))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = nt_xent(location, modality, math.log(20))
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact.item(), abs=0.05)

@@ -52,10 +52,10 @@ def spy(monkeypatch):
     """Record the batches that training takes, without those of validation."""
     taken, tied_loss = [], train.tied_loss
 
-    def record(model, basis, features, batch, config):
+    def record(model, basis, features, batch, config, *here):
         if model.training:
-            taken.append({name: rows.copy() for name, rows in batch.items()})
-        return tied_loss(model, basis, features, batch, config)
+            taken.append({name: np.asarray(rows) for name, rows in batch.items()})
+        return tied_loss(model, basis, features, batch, config, *here)
 
     monkeypatch.setattr(train, "tied_loss", record)
     return taken
@@ -414,7 +414,7 @@ def test_resuming_from_nothing_is_refused(three, tmp_path):
 
 def test_the_scale_never_leaves_its_limit(three, make_encoder, monkeypatch):
     # A loss that asks for an ever larger scale.
-    def greedy(location, modality, logit_scale, *options):
+    def greedy(location, modality, logit_scale, *options, **more):
         return 0 * (location.sum() + modality.sum()) - logit_scale
 
     monkeypatch.setattr(train, "nt_xent", greedy)
@@ -501,9 +501,9 @@ def test_a_loss_that_is_not_finite_leaves_the_saved_run_intact(
     whole = et.fit(three, CONFIG.replace(epochs=2), make_encoder())
     tied_loss, steps = train.tied_loss, []
 
-    def breaks_later(model, basis, features, batch, config):
+    def breaks_later(model, basis, features, batch, config, *here):
         steps.append(model.training)
-        loss = tied_loss(model, basis, features, batch, config)
+        loss = tied_loss(model, basis, features, batch, config, *here)
         return loss * math.nan if sum(steps) > len(whole.history) and model.training else loss
 
     monkeypatch.setattr(train, "tied_loss", breaks_later)
