@@ -9,7 +9,7 @@ GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long notebooks lint clean sample browser peers results
+.PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained
 
 help:  ## Show this list
 	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
@@ -53,6 +53,10 @@ lint: $(STAMP)  ## Check style and types
 sample: $(STAMP)  ## Rebuild the embedded sample and compare it, byte for byte
 	@echo "== Rebuilding the embedded sample"
 	@$(BIN)/python data/build_sample.py --check
+
+pretrained: $(STAMP)  ## Train the models that travel with the package again, and their cards (minutes)
+	@echo "== Training the pretrained models"
+	@OMP_NUM_THREADS=1 $(BIN)/python data/build_pretrained.py --work build/results
 
 peers: $(GEOCLIP)  ## Install published encoders to compare with into build/peers (40 MB)
 

@@ -8,10 +8,12 @@ from .config import TrainConfig, profile
 from .devices import process_group
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import CharacterNGrams, RandomConvolutions
+from .joined import JoinedEncoders
 from .location import LocationEncoder
 from .losses import nt_xent
 from .modalities import Modality, load_sample
 from .models import EarthTie
+from .pretrained import list_pretrained, load_pretrained
 from .probes import probe, summarise
 from .progress import ProgressBar
 from .tasks import Task, load_task
@@ -21,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CharacterNGrams",
     "EarthTie",
+    "JoinedEncoders",
     "LocationEncoder",
     "Modality",
     "ProgressBar",
@@ -33,7 +36,9 @@ __all__ = [
     "coords",
     "features",
     "fit",
+    "list_pretrained",
     "load",
+    "load_pretrained",
     "load_sample",
     "load_task",
     "losses",

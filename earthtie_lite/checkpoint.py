@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import features
 from .config import TrainConfig
-from .location import LocationEncoder
 from .models import EarthTie
 from .storage import sha256, write_atomic
 
@@ -58,19 +56,14 @@ class Run:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "run.json").is_file():
             raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
         before = _file_names(folder)
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors = self.model.tensors()
         tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.items()}
-        for name, featuriser in self.model.featurisers.items():
-            for key, array in featuriser.state.items():
-                tensors[f"featuriser.{name}.{key}"] = _tensor(array)
         weights = to_bytes({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
         history = self.history.to_csv(index=False).encode()
         description: dict[str, Any] = {
             "format": FORMAT,
             "config": asdict(self.config),
-            "encoder": self.model.encoder.spec,
-            "in_dims": self.model.in_dims,
-            "featurisers": {k: f.spec for k, f in self.model.featurisers.items()},
+            **self.model.spec,
             "files": {},
         }
         # Files are named by their content and run.json is replaced last: it is the one switch.
@@ -104,8 +97,8 @@ def load(folder: str | Path) -> Run:
         version = description["format"]
         if version == FORMAT:
             config = TrainConfig(**description["config"])
-            encoder = LocationEncoder.from_spec(description["encoder"])
-            in_dims, specs = description["in_dims"], description["featurisers"]
+            spec = {k: description[k] for k in ("encoder", "in_dims", "featurisers")}
+            spec["scales"] = config.scales
             files = [description["files"][kind] for kind in ("weights.safetensors", "history.csv")]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
@@ -113,24 +106,15 @@ def load(folder: str | Path) -> Run:
         raise ValueError(f"{path} has format {version}, this version reads {FORMAT}")
     weights, history_csv = (_read(folder, entry) for entry in files)
     tensors = from_bytes(weights)
-    parts: dict[str, dict[str, Any]] = {"model": {}, "optimiser": {}, "featuriser": {}}
-    for key, tensor in tensors.items():
-        part, rest = key.split(".", 1)
-        parts[part][rest] = tensor
-    featurisers = {}
-    for name, spec in specs.items():
-        state = {
-            key.removeprefix(f"{name}."): tensor.numpy()
-            for key, tensor in parts["featuriser"].items()
-            if key.startswith(f"{name}.")
-        }
-        featurisers[name] = features.from_spec(spec, state)
-    model = EarthTie(encoder, in_dims, featurisers, config.scales)
     try:
-        model.to(parts["model"]["encoder.rms"].dtype)
-        model.load_state_dict(parts["model"])
-    except RuntimeError as error:
+        model = EarthTie.from_parts(spec, tensors)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
+    moments = {
+        key.removeprefix("optimiser."): tensor
+        for key, tensor in tensors.items()
+        if key.startswith("optimiser.")
+    }
     history = pd.DataFrame()
     if history_csv.strip():
         # Read as text: not every version of pandas parses floats exactly.
@@ -140,8 +124,7 @@ def load(folder: str | Path) -> Run:
         for column in history.columns.difference(["modality"]):
             whole = column in ("step", "epoch", "pairs")
             history[column] = history[column].astype(np.int64 if whole else np.float64)
-    model.eval()
-    return Run(model, config, history, parts["optimiser"])
+    return Run(model, config, history, moments)
 
 
 def refuse_other_run(save_to: str | Path | None, resume_from: str | Path | None) -> None:
@@ -170,9 +153,3 @@ def _read(folder: Path, entry: dict[str, str]) -> bytes:
     if sha256(data) != entry["sha256"]:
         raise ValueError(f"{path} is cut or altered: its SHA-256 differs from run.json")
     return data
-
-
-def _tensor(array: np.ndarray) -> "Tensor":
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(array))

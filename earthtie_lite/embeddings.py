@@ -15,6 +15,7 @@ from .checkpoint import Run, load
 from .coords import Array, hold_out, unit_vectors
 from .encodings import SphericalHarmonics, UnitVectors
 from .features import CharacterNGrams, RandomConvolutions, encode
+from .joined import JoinedEncoders
 from .modalities import PATCH_PIXELS, load_sample, nearest_name, thinned_names
 from .models import EarthTie
 from .pairing import load_arranged
@@ -99,31 +100,14 @@ def untrained(row: Embedding) -> EarthTie:
 
 
 def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
-    """Join three encoders and reduce them to the width of one of them.
-
-    Of each the trained part is scaled to unit variance; the principal components are those of
-    places over land that have no label. They are turned at random, so that a probe that
-    standardises columns does not make the last component as large as the first. The skip, alike in
-    all, is kept once.
-    """
-    from scipy.stats import ortho_group
-    from sklearn.decomposition import PCA
-
+    """Join three encoders by the components of places over land that have no label."""
     runs = [trained(member, folder) for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
     if row.setting == "inductive":
         land = land[~in_report_half(land)]
-    width = runs[0].model.encoder.tied_dim
-    some = [run.model.embed(land)[:, :width] for run in runs]
-    scales = [part.std() for part in some]
-    pca = PCA(width, svd_solver="covariance_eigh")
-    pca.fit(np.concatenate([part / scale for part, scale in zip(some, scales)], axis=1))
-    z = [run.model.embed(lonlat) for run in runs]
-    parts = [whole[:, :width] / scale for whole, scale in zip(z, scales)]
-    turn = ortho_group.rvs(width, random_state=stream("turn of an ensemble", row.seed))
-    reduced = pca.transform(np.concatenate(parts, axis=1)) @ turn
+    model = JoinedEncoders.fit([run.model.encoder for run in runs], land, row.seed)
     seconds = sum(float(run.history["seconds"].iloc[-1]) for run in runs)
-    return np.concatenate([reduced, z[0][:, width:]], axis=1), seconds
+    return model.embed(lonlat), seconds
 
 
 def members(row: Embedding) -> list[Embedding]:

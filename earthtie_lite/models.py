@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from .config import OPTIONS
-from .features import Features, Featuriser
+from .features import Features, Featuriser, from_spec
+from .hub import HubModel
 from .location import LocationEncoder
 from .losses import MAX_LOGIT_SCALE
 
@@ -47,7 +48,7 @@ class Projection(nn.Module):
         return normalize(self.linear(self.standardise(features)), dim=1)
 
 
-class EarthTie(nn.Module):
+class EarthTie(nn.Module, HubModel):
     """One location encoder and one projection a modality, in one tied space.
 
     Parameters
@@ -70,6 +71,7 @@ class EarthTie(nn.Module):
         scales: str = "shared",
     ) -> None:
         super().__init__()
+        self.scales = scales
         if scales not in OPTIONS["scales"]:
             raise ValueError(f"unknown scales {scales!r}: expected one of {OPTIONS['scales']}")
         self.encoder = copy.deepcopy(encoder)
@@ -83,6 +85,56 @@ class EarthTie(nn.Module):
             self.logit_scale.requires_grad_(False)
             for name in in_dims:
                 self.head(name).logit_scale = nn.Parameter(self.logit_scale.detach().clone())
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Settings, as JSON."""
+        return {
+            "encoder": self.encoder.spec,
+            "in_dims": self.in_dims,
+            "featurisers": {name: f.spec for name, f in self.featurisers.items()},
+            "scales": self.scales,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights, and the arrays of the featurisers."""
+        tensors = {f"model.{key}": tensor for key, tensor in self.state_dict().items()}
+        for name, featuriser in self.featurisers.items():
+            for key, array in featuriser.state.items():
+                array = np.ascontiguousarray(array)
+                tensors[f"featuriser.{name}.{key}"] = torch.from_numpy(array)
+        return tensors
+
+    @classmethod
+    def from_parts(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """Build a model from its :attr:`spec` and :meth:`tensors`.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit together.
+        """
+        featurisers = {}
+        for name, settings in spec["featurisers"].items():
+            start = f"featuriser.{name}."
+            arrays = {
+                key.removeprefix(start): tensor.numpy()
+                for key, tensor in tensors.items()
+                if key.startswith(start)
+            }
+            featurisers[name] = from_spec(settings, arrays)
+        encoder = LocationEncoder.from_spec(spec["encoder"])
+        model = cls(encoder, spec["in_dims"], featurisers, spec.get("scales", "shared"))
+        weights = {
+            key.removeprefix("model."): tensor
+            for key, tensor in tensors.items()
+            if key.startswith("model.")
+        }
+        try:
+            model.to(weights["encoder.rms"].dtype).load_state_dict(weights)
+        except (KeyError, RuntimeError) as error:
+            raise ValueError(f"the weights do not fit the model: {error}") from error
+        return model.eval()
 
     @property
     def in_dims(self) -> dict[str, int]:

@@ -10,8 +10,8 @@ import pytest
 import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
-ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "config"]
-ORDER += ["location", "models", "peers", "modalities", "pairing", "batches", "checkpoint"]
+ORDER = ["streams", "coords", "storage", "encodings", "features", "hub", "losses", "sample", "config"]
+ORDER += ["location", "joined", "models", "pretrained", "peers", "modalities", "pairing", "batches", "checkpoint"]
 ORDER += ["progress", "devices", "optimiser", "train", "sources", "tasks", "protocol"]
 ORDER += ["ridge", "estimators", "probes", "inference", "evaluate", "retrieval", "results"]
 ORDER += ["rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
