@@ -160,6 +160,8 @@ class Profile:
         Label budget of a probe.
     spacing_deg : float
         Grid of a map.
+    originals : bool
+        Whether the paper's data sets are fetched, or miniatures stand for them.
     """
 
     n: int
@@ -169,12 +171,13 @@ class Profile:
     n_task: int
     n_labels: int
     spacing_deg: float
+    originals: bool = False
 
 
 PROFILES = {
     "smoke": Profile(2_000, 4, 256, 1e-3, 2_000, 243, 5.0),
     "sample": Profile(20_000, 12, 2048, 1e-3, 20_000, 729, 1.0),
-    "paper": Profile(100_000, 50, 2048, 1e-4, 100_000, 729, 0.5),
+    "paper": Profile(100_000, 50, 2048, 1e-4, 100_000, 729, 0.5, originals=True),
 }
 
 

@@ -6,6 +6,7 @@ A featuriser maps raw input to (N, out_dim) float32 and is described by its JSON
 
 import functools
 import hashlib
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from .storage import cached
 from .streams import stream
 
 Features = NDArray[np.float32]
-BATCH = 256  # images convolved at a time: bounds memory, not results
+BATCH = 256  # inputs encoded at a time: bounds memory, not results
 
 
 class Featuriser:
@@ -34,6 +35,11 @@ class Featuriser:
     def spec(self) -> dict[str, Any]:
         """Class and settings, as JSON."""
         return {"class": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the features depend on beside ``state``, as JSON."""
+        return self.spec
 
     @property
     def state(self) -> dict[str, np.ndarray]:
@@ -71,7 +77,7 @@ class CharacterNGrams(Featuriser):
         """Encode N texts as (N, out_dim)."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        texts = _as_texts(raw)
+        texts = as_texts(raw)
         hashing = HashingVectorizer(
             analyzer="char_wb", ngram_range=(1, self.longest), n_features=2**15, dtype=np.float32
         )
@@ -79,7 +85,7 @@ class CharacterNGrams(Featuriser):
         return np.asarray(hashing.transform(texts) @ projection, dtype=np.float32)
 
 
-def _as_texts(raw: Sequence[str]) -> list[str]:
+def as_texts(raw: Sequence[str]) -> list[str]:
     """Check a sequence of texts."""
     if isinstance(raw, str):
         raise ValueError(f"expected a sequence of texts, got one text; write [{raw!r}]")
@@ -242,18 +248,35 @@ class Columns(Featuriser):
 def encode(featuriser: Featuriser, raw: Any) -> Features:
     """Encode raw input, or read it from the cache where the same was encoded before.
 
-    The key is the hash of the settings, the fitted arrays and the input.
+    The key is the hash of what the features depend on: settings, fitted arrays and the input. For
+    more input than the memory holds: :func:`~earthtie_lite.bulk.encode_to_disk`.
     """
     if isinstance(featuriser, Columns):
         return featuriser(raw)  # nothing is computed
-    key = hashlib.sha256(json.dumps(featuriser.spec, sort_keys=True).encode())
+    return cached(input_key(featuriser, raw), lambda: featuriser(raw))
+
+
+def input_key(featuriser: Featuriser, raw: Any) -> bytes:
+    """Return the hash of a featuriser and its input, of which a part is held at a time."""
+    key = hashlib.sha256(json.dumps(featuriser.identity, sort_keys=True).encode())
     for name, array in sorted(featuriser.state.items()):
         key.update(name.encode() + np.ascontiguousarray(array).tobytes())
-    if isinstance(raw, np.ndarray):
-        key.update(repr((raw.shape, raw.dtype.str)).encode() + np.ascontiguousarray(raw).tobytes())
+    if isinstance(fingerprint := getattr(raw, "fingerprint", None), str):
+        key.update(f"{len(raw)} inputs, fingerprint {fingerprint}".encode())
+    elif isinstance(raw, np.ndarray) and raw.dtype != object:
+        key.update(repr((raw.shape, raw.dtype.str)).encode())
+        rows = np.atleast_1d(raw)
+        for start in range(0, len(rows), BATCH):
+            key.update(np.ascontiguousarray(rows[start : start + BATCH]).tobytes())
+    elif hasattr(first := next(iter(raw), None), "tobytes") and not isinstance(first, str):
+        for image in raw:
+            pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+            key.update(repr((pixels.shape, pixels.dtype.str)).encode() + pixels.tobytes())
     else:
-        key.update(json.dumps(_as_texts(raw), ensure_ascii=False).encode())
-    return cached(key.digest(), lambda: featuriser(raw))
+        for row, text in enumerate(as_texts(raw)):  # together the JSON of the list
+            key.update(((", " if row else "[") + json.dumps(text, ensure_ascii=False)).encode())
+        key.update(b"]")
+    return key.digest()
 
 
 def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
@@ -266,4 +289,8 @@ def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
         return RandomConvolutions(state["filters"], state["offsets"], **settings)
     if name == "Columns":
         return Columns(tuple(settings["names"]))
+    # Those with downloaded weights stand above this file and are imported at first use.
+    towers = importlib.import_module(".towers", __package__).TOWERS
+    if name in towers:
+        return towers[name](**settings)
     raise ValueError(f"unknown featuriser {name!r}")

@@ -1,14 +1,18 @@
 """Models in the two files of the Hugging Face Hub: config.json and model.safetensors."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-from huggingface_hub import ModelCard, ModelHubMixin
 from torch import Tensor
 
 from .storage import write_atomic
+
+with warnings.catch_warnings():  # of tqdm, in a notebook without widgets: no bar is shown here
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    from huggingface_hub import ModelCard, ModelHubMixin
 
 CARD = """---
 {{ card_data }}

@@ -1,8 +1,10 @@
-"""The paper's labels, read from files that a user has downloaded: people per km2, and biomes.
+"""The paper's labels at places, from files that a user has: people per km2, biomes, countries.
 
 Where each file comes from, its licence and its faults: the data cards in the book.
 """
 
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coords import Array, as_lonlat
+from .files import existing
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    import pandas as pd
 
 BIOMES = (  # BIOME_NUM 1 to 14 of RESOLVE 2017, spelt as in the file
     "Tropical & Subtropical Moist Broadleaf Forests",
@@ -31,6 +34,10 @@ BIOMES = (  # BIOME_NUM 1 to 14 of RESOLVE 2017, spelt as in the file
     "Mangroves",
 )
 LAKE, ROCK_AND_ICE = 98, 99  # BIOME of Olson et al. (2001)
+# Columns with name and code of a country: GADM 4.1, GADM 3, Natural Earth.
+COUNTRY_COLUMNS = (("COUNTRY", "GID_0"), ("NAME_0", "GID_0"), ("ADMIN", "ADM0_A3"))
+COUNTRY_LAYER = "ADM_0"  # of GADM's file of all levels
+PART = 512  # polygons in memory at a time: GADM has 356,508, of 2.6 GB
 DATE_LINE_GAP_DEG = 1e-4  # RESOLVE's polygons end 1.1e-5 degrees before the date line
 CACHE_BYTES = 64 * 2**20  # of GDAL; its own choice is 5 % of the memory, and no block is read twice
 EDGE = 1e-6  # of a pixel: the edges of GPW are 90 degrees but for rounding
@@ -66,7 +73,7 @@ def population_density(path: str | Path, lonlat: ArrayLike) -> Array:
     from rasterio.errors import RasterioIOError
 
     places = as_lonlat(lonlat)
-    path = _existing(path, "a GeoTIFF of population density, GPWv4.11")
+    path = existing(path, "a GeoTIFF of population density, GPWv4.11")
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), rasterio.open(path) as file:
             _check_raster(file, path)
@@ -76,14 +83,6 @@ def population_density(path: str | Path, lonlat: ArrayLike) -> Array:
             f"expected a GeoTIFF of population density, but {path} is no raster or is damaged: "
             f"{error}; download it again"
         ) from error
-
-
-def _existing(path: str | Path, what: str) -> Path:
-    """Check that a file is there."""
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise ValueError(f"expected {what}, but there is no {path}; download it first")
-    return path
 
 
 def _check_raster(file: Any, path: Path) -> None:
@@ -165,74 +164,19 @@ def biome(path: str | Path, lonlat: ArrayLike) -> NDArray[np.int64]:
     Dinerstein et al. (2017), https://doi.org/10.1093/biosci/bix014
     Olson et al. (2001), https://doi.org/10.1641/0006-3568(2001)051[0933:TEOTWA]2.0.CO;2
     """
-    import shapely
-
     places = as_lonlat(lonlat)
-    path = _existing(path, "polygons of ecoregions (RESOLVE 2017)")
-    frame = _read_polygons(path)
+    path = existing(path, "polygons of ecoregions (RESOLVE 2017)")
+    wanted = [("BIOME_NUM", "BIOME_NAME"), ("BIOME",)]
+    polygon, frame = _polygon_of(path, places, wanted, "ecoregions")
     number = _biome_numbers(frame, path)
-    polygons = frame.geometry.to_numpy()
-    invalid = ~shapely.is_valid(polygons)
-    polygons[invalid] = shapely.make_valid(polygons[invalid])
-
-    limit = 180.0 - DATE_LINE_GAP_DEG
-    points = shapely.points(np.clip(places[:, 0], -limit, limit), places[:, 1])
-    # The tree holds the places, not the polygons: what asks is prepared once, and RESOLVE's largest
-    # polygons have a million corners.
-    polygon, point = shapely.STRtree(points).query(polygons, predicate="intersects")
-    found = np.full(len(places), -1, dtype=np.int64)
-    found[point[::-1]] = number[polygon[::-1]]
-    return found
+    return np.where(polygon >= 0, number[polygon], -1)
 
 
-def _read_polygons(path: Path) -> "gpd.GeoDataFrame":
-    """Read the polygons and the columns of the biome, in degrees."""
-    import geopandas as gpd
-
-    source = _inside_zip(path) if path.suffix.lower() == ".zip" else str(path)
-    try:
-        columns = list(gpd.read_file(source, rows=1).columns)
-        if not {"BIOME_NUM", "BIOME_NAME"} <= set(columns) and "BIOME" not in columns:
-            raise ValueError(
-                f"expected the columns BIOME_NUM and BIOME_NAME (RESOLVE 2017) or BIOME (Olson "
-                f"2001), {path} has {columns}; take the file of the ecoregions"
-            )
-        frame = gpd.read_file(source, columns=["BIOME_NUM", "BIOME_NAME", "BIOME"])
-    except RuntimeError as error:  # pyogrio's errors
-        raise ValueError(
-            f"expected polygons of ecoregions, but {path} cannot be read: {error}; keep the .shp, "
-            ".shx, .dbf and .prj of a shapefile together, or download it again"
-        ) from error
-    if not isinstance(frame, gpd.GeoDataFrame) or not set(frame.geom_type.dropna()) <= {
-        "Polygon",
-        "MultiPolygon",
-    }:
-        raise ValueError(f"expected polygons, {path} has other geometries; take the ecoregions")
-    if frame.crs is None:
-        raise ValueError(f"{path} names no coordinate system; put the .prj file next to it")
-    return frame if frame.crs.to_epsg() == 4326 else frame.to_crs(4326)
-
-
-def _inside_zip(path: Path) -> str:
-    """Return how GDAL names the one shapefile in a zip file, whatever folder it is in."""
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.lower().endswith(".shp")]
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no zip file or is cut short; download it again") from error
-    names = [name for name in names if not name.startswith("__MACOSX/")]
-    if len(names) != 1:
-        raise ValueError(f"expected one shapefile in {path}, found {names}; unpack and choose one")
-    return f"/vsizip/{{{path.resolve()}}}/{names[0]}"
-
-
-def _biome_numbers(frame: "gpd.GeoDataFrame", path: Path) -> NDArray[np.int64]:
+def _biome_numbers(frame: "pd.DataFrame", path: Path) -> NDArray[np.int64]:
     """Return the biome (M,) of each polygon, -1 for rock, ice and lakes."""
     import pandas as pd
 
-    resolve = "BIOME_NUM" in frame and "BIOME_NAME" in frame
+    resolve = "BIOME_NUM" in frame
     column = "BIOME_NUM" if resolve else "BIOME"
     number = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
     if resolve:
@@ -247,3 +191,148 @@ def _biome_numbers(frame: "gpd.GeoDataFrame", path: Path) -> NDArray[np.int64]:
             f"{frame[column].to_numpy()[wrong][:3].tolist()}; take the file as published"
         )
     return np.where(none, -1, number).astype(np.int64)
+
+
+def country(path: str | Path, lonlat: ArrayLike) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Read the country of places from the polygons of GADM or of Natural Earth.
+
+    Parameters
+    ----------
+    path : str or Path
+        GADM 4.1 (a GeoPackage: columns COUNTRY and GID_0; of the file of all levels the layer
+        ADM_0 is read) or Natural Earth's admin_0_countries (a shapefile: ADMIN and ADM0_A3), or
+        the zip file of either as published; a large GeoPackage is read faster unpacked.
+    lonlat : array, shape (N, 2), degrees
+
+    Returns
+    -------
+    number : array, shape (N,), int64
+        Row of the country in ``names``, -1 where no polygon holds the place (sea). On a shared
+        border the first polygon of the file counts.
+    names : tuple of str
+        Every country of the file, sorted. Polygons of one name are one country, whatever their
+        codes: GADM files disputed areas as Z01 to Z09 under the name of who holds them. A polygon
+        without a name goes by its code.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or damaged, lacks a column or a coordinate system, or a polygon
+        has neither name nor code.
+
+    References
+    ----------
+    https://gadm.org and https://www.naturalearthdata.com
+    """
+    places = as_lonlat(lonlat)
+    path = existing(path, "polygons of countries (GADM 4.1 or Natural Earth)")
+    polygon, frame = _polygon_of(path, places, COUNTRY_COLUMNS, "countries")
+    name, code = (frame[column].fillna("").str.strip() for column in frame.columns)
+    named = name.where(name != "", code).to_numpy(dtype=object)
+    if (named == "").any():
+        row = int(np.argmax(named == ""))
+        raise ValueError(f"polygon {row} of {path} has no {name.name} and no {code.name}")
+    names, number = np.unique(named, return_inverse=True)
+    return np.where(polygon >= 0, number[polygon], -1), tuple(names.tolist())
+
+
+def _polygon_of(
+    path: Path, places: Array, wanted: Sequence[tuple[str, ...]], what: str
+) -> tuple[NDArray[np.int64], "pd.DataFrame"]:
+    """Return the first polygon that holds each place (N,), -1 for none, and all their columns."""
+    import pandas as pd
+    import shapely
+
+    limit = 180.0 - DATE_LINE_GAP_DEG
+    points = shapely.points(np.clip(places[:, 0], -limit, limit), places[:, 1])
+    # The tree holds the places, not the polygons: what asks is prepared once, and RESOLVE's largest
+    # polygons have a million corners.
+    tree = shapely.STRtree(points)
+    found = np.full(len(places), -1, dtype=np.int64)
+    parts: list[pd.DataFrame] = []
+    for frame, polygons in _polygons(path, wanted, what):
+        invalid = ~shapely.is_valid(polygons)
+        polygons[invalid] = shapely.make_valid(polygons[invalid])
+        polygon, point = tree.query(polygons, predicate="intersects")
+        first = np.full(len(places), -1, dtype=np.int64)
+        first[point[::-1]] = polygon[::-1] + sum(map(len, parts))
+        found = np.where(found < 0, first, found)
+        parts.append(frame)
+    return found, pd.concat(parts, ignore_index=True)
+
+
+def _polygons(
+    path: Path, wanted: Sequence[tuple[str, ...]], what: str
+) -> Iterator[tuple["pd.DataFrame", NDArray[np.object_]]]:
+    """Yield columns and polygons, in degrees, of some hundred polygons at a time."""
+    import geopandas as gpd
+    import pyogrio
+
+    source = _inside_zip(path) if path.suffix.lower() == ".zip" else str(path)
+    try:
+        _check_whole(path)
+        layers = pyogrio.list_layers(source)[:, 0].tolist()
+        layer = COUNTRY_LAYER if COUNTRY_LAYER in layers else layers[0]
+        info = pyogrio.read_info(source, layer=layer)
+        columns = next((c for c in wanted if set(c) <= set(info["fields"])), None)
+        if columns is None:
+            raise ValueError(
+                f"expected the columns {' or '.join(map(' and '.join, wanted))}, {path} has "
+                f"{list(info['fields'])}; take the file of the {what}"
+            )
+        shapeless = ValueError(f"expected polygons, {path} has other geometries; take the {what}")
+        if info["geometry_type"] is None:  # a table
+            raise shapeless
+        if info["crs"] is None:
+            raise ValueError(f"{path} names no coordinate system; put the .prj file next to it")
+        options = {"layer": layer, "columns": columns, "batch_size": PART}
+        with pyogrio.open_arrow(source, use_pyarrow=True, **options) as (meta, reader):
+            for batch in reader:
+                frame = batch.to_pandas()
+                shapes = gpd.GeoSeries.from_wkb(
+                    frame[meta["geometry_name"] or "wkb_geometry"], crs=info["crs"]
+                )
+                if not set(shapes.geom_type.dropna()) <= {"Polygon", "MultiPolygon"}:
+                    raise shapeless
+                yield frame[list(columns)], shapes.to_crs(4326).to_numpy()
+    except (RuntimeError, OSError) as error:  # pyogrio's and pyarrow's errors
+        raise ValueError(
+            f"expected polygons of {what}, but {path} cannot be read: {error}; keep the .shp, "
+            ".shx, .dbf and .prj of a shapefile together, or download it again"
+        ) from error
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a shapefile that is cut short: GDAL reads on, without the polygons that it lacks."""
+    if path.suffix.lower() != ".shp":
+        return
+    for suffix in (".shp", ".dbf"):
+        part = path.with_suffix(suffix)
+        if not part.is_file():
+            continue  # GDAL says so, or does without
+        with part.open("rb") as file:
+            head = file.read(32).ljust(32, b"\0")
+        if suffix == ".shp":
+            size = 2 * int.from_bytes(head[24:28], "big")  # counted in words of 16 bits
+        else:
+            rows, start, width = struct.unpack("<IHH", head[4:12])
+            size = start + rows * width
+        if part.stat().st_size < max(size, len(head)):
+            raise OSError(f"{part.name} is cut short")
+
+
+def _inside_zip(path: Path) -> str:
+    """Return how GDAL names the one file of polygons in a zip file, whatever folder it is in."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [n for n in archive.namelist() if n.lower().endswith((".shp", ".gpkg"))]
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is no zip file or is cut short; download it again") from error
+    names = [name for name in names if not name.startswith("__MACOSX/")]
+    if len(names) != 1:
+        raise ValueError(
+            f"expected one shapefile or GeoPackage in {path}, found {names}; unpack and choose one"
+        )
+    return f"/vsizip/{{{path.resolve()}}}/{names[0]}"

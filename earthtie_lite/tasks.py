@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sample as embedded
-from . import sources
+from . import sources, terrain
 from .coords import EARTH_RADIUS_KM, Array, as_lonlat, unit_vectors
 
 NAMES = ("elevation", "population", "climate", "country")
-PAPER_NAMES = ("population", "biome")  # from files that the user downloads
+PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads
 _PAPER_FILES = {
     "population": "the GeoTIFF of population density of GPWv4.11 (doi 10.7927/H45Q4T5F)",
     "biome": "the polygons of RESOLVE's Ecoregions 2017 (doi 10.1093/biosci/bix014)",
+    "country": "the polygons of GADM 4.1 or of Natural Earth's admin_0_countries",
+    "elevation": "a folder of terrain tiles, {zoom}/{x}/{y}.tif or .png",
 }
 POPULATION_RADIUS_KM = 50.0
 
@@ -119,11 +121,12 @@ def load_task(
     seed : int
         Seed of the places; never the stream of a modality.
     source : {"sample", "paper"}
-        Labels from the embedded sample, or ("population", "biome") the paper's own from a
-        file. The paper's sources lack a label at some of the n places: these are dropped.
+        Labels from the embedded sample, or (all but "climate") the paper's own from a file.
+        The paper's sources lack a label at some of the n places: these are dropped.
     path : str or Path, optional
         The file, for ``source="paper"``: a GeoTIFF of GPWv4.11 for "population", RESOLVE's
-        Ecoregions 2017 for "biome". The data cards say where to get them.
+        Ecoregions 2017 for "biome", GADM 4.1 or Natural Earth for "country", a folder of terrain
+        tiles for "elevation". The data cards say where to get them.
 
     Returns
     -------
@@ -203,6 +206,19 @@ def _paper_task(name: str, places: Array, path: str | Path) -> Task:
             (),
             f"GPWv4.11, {file}",
             "independent of the gazetteer, so not circular; counts spread evenly over census units",
+        )
+    if name == "elevation":
+        metres = terrain.elevation(path, places)
+        kept = _labelled(~np.isnan(metres), path)
+        caveat = "relief shading in the imagery shows mountains"
+        source = f"terrain tiles, {file}"
+        return Task(name, places[kept], metres[kept], "regression", "m", (), source, caveat)
+    if name == "country":
+        number, classes = sources.country(path, places)
+        kept = _labelled(number >= 0, path)
+        caveat = "disputed areas belong to whom the source gives them"
+        return Task(
+            name, places[kept], number[kept], "classification", "country", classes, file, caveat
         )
     number = sources.biome(path, places)
     kept = _labelled(number > 0, path)

@@ -1,9 +1,13 @@
 """Frozen encoders: random convolutions, character n-grams, columns; and their cache."""
 
+import hashlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from earthtie_lite import features
 from earthtie_lite.features import CharacterNGrams, Columns, RandomConvolutions, encode, from_spec
@@ -204,3 +208,70 @@ def test_each_featuriser_is_rebuilt_from_its_description(images):
 def test_an_unknown_featuriser_is_refused():
     with pytest.raises(ValueError, match="unknown featuriser 'CLIP'"):
         from_spec({"class": "CLIP"}, {})
+
+
+class Photos(list):
+    """Images that say what identifies them."""
+
+    fingerprint = "photos of 2024"
+
+
+@pytest.mark.parametrize("kind", ["images", "text"])
+def test_the_cache_of_arrays_and_texts_has_the_names_it_always_had(
+    cache, images, kind, monkeypatch
+):
+    monkeypatch.setattr(features, "BATCH", 7)
+    encoder = CharacterNGrams(16) if kind == "text" else RandomConvolutions.fit(images, 4)
+    raw = ["Nairobi", "São Paulo", '"東京"'] if kind == "text" else images[::2, :, :, 1:]
+    key = hashlib.sha256(json.dumps(encoder.spec, sort_keys=True).encode())
+    for name in sorted(encoder.state):
+        key.update(name.encode() + encoder.state[name].tobytes())
+    if kind == "text":
+        key.update(json.dumps(raw, ensure_ascii=False).encode())
+    else:
+        key.update(repr((raw.shape, raw.dtype.str)).encode() + raw.tobytes())
+    encode(encoder, raw)
+    (path,) = cache.iterdir()
+    assert path.name == hashlib.sha256(key.digest()).hexdigest() + ".npy"
+
+
+def test_a_list_of_images_is_known_by_its_content(cache, images):
+    encoder = RandomConvolutions.fit(images, 4)
+    expected = encoder(images)
+    np.testing.assert_array_equal(encode(encoder, list(images)), expected)
+    np.testing.assert_array_equal(encode(encoder, tuple(images.copy())), expected)
+    assert len(list(cache.iterdir())) == 1
+    other = images.copy()
+    other[3, 1, 2, 5] += 1
+    encode(encoder, list(other))
+    encode(encoder, list(images[:, :, :6]))
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_images_of_pil_are_known_by_their_pixels(cache):
+    class Mean(CharacterNGrams):
+        def __call__(self, raw):
+            return np.array([[np.asarray(image).mean()] for image in raw], dtype=np.float32)
+
+    image = Image.fromarray(np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
+    assert encode(Mean(), [image]) == encode(Mean(), [image.copy()]) == 13
+    assert encode(Mean(), [image.rotate(90), image]).shape == (2, 1)
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_fingerprint_stands_for_the_content(cache, images):
+    encoder = RandomConvolutions.fit(images, 4)
+    photos = Photos(images)
+    expected = encode(encoder, photos)
+    np.testing.assert_array_equal(encode(encoder, Photos(255 - images)), expected)
+    encode(encoder, Photos(images[:9]))
+    photos.fingerprint = "photos of 2025"
+    encode(encoder, photos)
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_texts_in_an_array_of_objects_are_known_by_their_content(cache):
+    raw = np.array(["Nairobi", "Lima"], dtype=object)
+    expected = encode(CharacterNGrams(16), ["Nairobi", "Lima"])
+    np.testing.assert_array_equal(encode(CharacterNGrams(16), raw), expected)
+    assert len(list(cache.iterdir())) == 1

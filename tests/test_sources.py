@@ -10,8 +10,9 @@ import rasterio
 import shapely
 from rasterio.transform import Affine, from_origin
 
+from earthtie_lite import sources
 from earthtie_lite.coords import sample_sphere
-from earthtie_lite.sources import BIOMES, biome, population_density
+from earthtie_lite.sources import BIOMES, biome, country, population_density
 
 NODATA = -3.4028230607370965e38  # as in GPWv4.11, not the smallest float32
 GPW = "gpw/gpw_v4_population_density_rev11_2020_15_min.tif"
@@ -173,7 +174,7 @@ def test_a_raster_that_is_not_north_up_is_refused(tmp_path, transform):
         population_density(path, [[0, 0]])
 
 
-@pytest.mark.parametrize("read", [population_density, biome])
+@pytest.mark.parametrize("read", [population_density, biome, country])
 def test_wrong_places_are_refused(tmp_path, read):
     with pytest.raises(ValueError, match=r"got 151.2 in row 0; is the order \(longitude, latitude"):
         read(tmp_path / "any.tif", [[-33.9, 151.2]])
@@ -334,8 +335,119 @@ def test_a_damaged_zip_file_is_refused(tmp_path):
 def test_a_zip_file_of_something_else_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as file:
         file.writestr("readme.txt", "nothing")
-    with pytest.raises(ValueError, match=r"expected one shapefile in .*other\.zip, found \[\]"):
+    with pytest.raises(ValueError, match=r"expected one shapefile or GeoPackage in .*zip, found"):
         biome(tmp_path / "other.zip", [[0, 0]])
+
+
+def test_polygons_are_read_in_parts(tmp_path, monkeypatch):
+    # Boxes that overlap: in whatever part, the first one that holds a place counts.
+    starts = np.random.default_rng(0).uniform(0, 50, (40, 2))
+    shapes = [shapely.box(x, y, x + 15, y + 15) for x, y in starts]
+    frame = gpd.GeoDataFrame({"BIOME": [n % 14 + 1 for n in range(40)]}, geometry=shapes, crs=4326)
+    frame.to_file(tmp_path / "teow.shp")
+    lonlat = np.random.default_rng(1).uniform(0, 65, (500, 2))
+    holds = (lonlat[:, None] >= starts).all(axis=2) & (lonlat[:, None] <= starts + 15).all(axis=2)
+    expected = np.where(holds.any(axis=1), holds.argmax(axis=1) % 14 + 1, -1)
+    assert len(set(expected.tolist())) > 10
+    for part in (1, 7, 40, 512):
+        monkeypatch.setattr(sources, "PART", part)
+        np.testing.assert_array_equal(biome(tmp_path / "teow.shp", lonlat), expected)
+
+
+# Columns as in gadm_410.gpkg (the finest level), its file of all levels, and Natural Earth.
+GADM = {"GID_0": ["EGY", "BRA"], "NAME_0": ["old", "old"], "COUNTRY": ["Egypt", "Brazil"]}
+GADM |= {"GID_1": ["EGY.1_1", "BRA.4_1"]}
+LEVELS = {"GID_0": ["EGY", "BRA"], "COUNTRY": ["Egypt", "Brazil"]}
+NATURAL_EARTH = {"ADM0_A3": ["EGY", "BRA"], "ADMIN": ["Egypt", "Brazil"], "POP_EST": [1, 2]}
+COUNTRIES = {"gadm_410.gpkg": GADM, "levels.gpkg": LEVELS, "ne_50m.shp": NATURAL_EARTH}
+
+
+@pytest.mark.parametrize("name", COUNTRIES)
+def test_each_place_gets_its_country(tmp_path, name):
+    boxes(**COUNTRIES[name]).to_file(tmp_path / name)
+    number, names = country(tmp_path / name, INSIDE)
+    assert names == ("Brazil", "Egypt")  # sorted
+    assert number.dtype == np.int64
+    assert number.tolist() == [1, 0, 0, -1, -1, -1]
+
+
+@pytest.mark.parametrize("name", COUNTRIES)
+def test_countries_are_read_from_a_zip_file_as_published(tmp_path, name):
+    (tmp_path / "parts").mkdir()
+    boxes(**COUNTRIES[name]).to_file(tmp_path / "parts" / name)
+    with zipfile.ZipFile(tmp_path / "countries.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for part in sorted((tmp_path / "parts").iterdir()):
+            file.write(part, part.name)
+        file.writestr("ne_50m.README.html", "")
+    assert country(tmp_path / "countries.zip", INSIDE)[0].tolist() == [1, 0, 0, -1, -1, -1]
+
+
+def test_of_all_levels_the_countries_are_read(tmp_path):
+    path = tmp_path / "gadm_410-levels.gpkg"
+    states = boxes(**LEVELS, GID_1=["EGY.1_1", "BRA.1_1"])
+    states.geometry = states.geometry.translate(60)
+    states.to_file(path, layer="ADM_1")
+    boxes(**LEVELS).to_file(path, layer="ADM_0")
+    assert country(path, INSIDE)[0].tolist() == [1, 0, 0, -1, -1, -1]
+
+
+def test_polygons_of_one_name_are_one_country(tmp_path):
+    shapes = [shapely.box(10 * n, 0, 10 * n + 10, 10) for n in range(4)]
+    columns = {"GID_0": ["IND", "Z01", "CHN", "XXX"], "COUNTRY": ["India", "India", "China", None]}
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=4326).to_file(tmp_path / "gadm.gpkg")
+    number, names = country(tmp_path / "gadm.gpkg", [[5, 5], [15, 5], [25, 5], [35, 5]])
+    assert names == ("China", "India", "XXX")  # without a name, by its code
+    assert number.tolist() == [1, 1, 0, 2]
+
+
+def test_a_polygon_that_nobody_names_is_refused(tmp_path):
+    boxes(GID_0=["EGY", ""], COUNTRY=["Egypt", None]).to_file(tmp_path / "gadm.gpkg")
+    with pytest.raises(ValueError, match=r"polygon 1 of .*gadm\.gpkg has no COUNTRY and no GID_0"):
+        country(tmp_path / "gadm.gpkg", INSIDE)
+
+
+def test_countries_reach_the_date_line_and_the_pole(tmp_path):
+    shapes = [
+        shapely.MultiPolygon([shapely.box(170, 60, 180, 70), shapely.box(-180, 60, -170, 70)]),
+        shapely.box(-180, -90, 180, -70),
+    ]
+    columns = {"ADM0_A3": ["RUS", "ATA"], "ADMIN": ["Russia", "Antarctica"]}
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=4326).to_file(tmp_path / "ne.shp")
+    places = [[180, 65], [-180, 65], [7, -90], [180, -90], [-180, -90], [7, 90], [180, 0]]
+    number, names = country(tmp_path / "ne.shp", places)
+    assert [names[n] if n >= 0 else None for n in number] == [
+        *["Russia"] * 2,
+        *["Antarctica"] * 3,
+        None,
+        None,
+    ]
+
+
+def test_polygons_of_something_else_are_refused(tmp_path):
+    boxes(**RESOLVE).to_file(tmp_path / "regions.gpkg")
+    message = (
+        r"COUNTRY and GID_0 or NAME_0 and GID_0 or ADMIN and ADM0_A3, .*take the file of the cou"
+    )
+    with pytest.raises(ValueError, match=message):
+        country(tmp_path / "regions.gpkg", INSIDE)
+    with pytest.raises(ValueError, match=r"expected polygons of countries \(GADM 4\.1 or Natural"):
+        country(tmp_path / "gone.gpkg", INSIDE)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("name", ["a.gpkg", "a.fgb", "a.shp", "a.dbf", "a.shx"])
+def test_polygons_that_are_cut_short_are_refused(tmp_path, name, kept):
+    # GDAL reads a shapefile that is cut short, without a word and without the rest.
+    circle = shapely.Point(0, 0).buffer(1, 500)
+    shapes = [shapely.affinity.translate(circle, 3 * n) for n in range(20)]
+    columns = {"GID_0": list(map(str, range(20))), "COUNTRY": list(map(str, range(20)))}
+    path = tmp_path / (name if name[2:] in ("gpkg", "fgb") else "a.shp")
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=4326).to_file(path)
+    assert country(path, [[9, 0]])[0].tolist() == [13]  # "0", "1", "10" to "19", "2", "3"
+    cut = tmp_path / name
+    cut.write_bytes(cut.read_bytes()[: int(kept * cut.stat().st_size)])
+    with pytest.raises(ValueError, match=r"expected polygons of countries, but .* cannot be read"):
+        country(path, [[9, 0]])
 
 
 def test_biomes_are_named_as_in_the_published_file(paper_data):
