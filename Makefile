@@ -9,7 +9,7 @@ GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained
+.PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained stamp
 
 help:  ## Show this list
 	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
@@ -64,6 +64,9 @@ $(GEOCLIP): | $(STAMP)
 	@echo "== Installing GeoCLIP's published location encoder into build/peers (40 MB)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target build/peers geoclip==1.3.0
+
+stamp: $(STAMP)  ## Write the repository's address into badges, citation and notebooks; ADDRESS=https://github.com/you/name
+	@$(BIN)/python book/stamp.py $(ADDRESS)
 
 clean:  ## Delete what was built; the environment stays
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

@@ -76,8 +76,8 @@ def scores(row: Embedding) -> tuple[str, int]:
     lines = ["| embedding | split | " + " | ".join(MAIN_TASKS) + " |", "|---" * 6 + "|"]
     for embedding in rows:
         for split in ("block", "random"):
-            cells = " | ".join(wide.loc[(embedding, split), list(MAIN_TASKS)])
-            lines.append(f"| {embedding} | {split} | {cells} |")
+            cells = [str(wide.at[(embedding, split), task]) for task in MAIN_TASKS]
+            lines.append(f"| {embedding} | {split} | {' | '.join(cells)} |")
     return "\n".join(lines), mine["seed"].nunique()
 
 
