@@ -45,7 +45,7 @@ def stamp(address: str, root: Path = ROOT, branch: str = "main") -> None:
         _notebook(source, address, branch)
     _replace(
         root / "_config.yml",
-        r"(?ms)^repository:\n(?:  .*\n)+\n",
+        r"(?m)^repository:\n(?:  .*\n)+\n",
         r"(?m)^launch_buttons:$",
         f"repository:\n  url: {address}\n  branch: {branch}\n\nlaunch_buttons:",
     )

@@ -289,7 +289,9 @@ def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
         return RandomConvolutions(state["filters"], state["offsets"], **settings)
     if name == "Columns":
         return Columns(tuple(settings["names"]))
-    # Those with downloaded weights stand above this file and are imported at first use.
+    # Those that stand above this file are imported at first use.
+    if name == "MixedColumns":
+        return importlib.import_module(".own", __package__).MixedColumns(**settings)
     towers = importlib.import_module(".towers", __package__).TOWERS
     if name in towers:
         return towers[name](**settings)

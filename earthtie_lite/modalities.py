@@ -1,15 +1,18 @@
 """Modalities: places with frozen features of what was observed there, each with its own places."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import own
 from . import sample as embedded
 from .coords import Array, as_lonlat, block_ids, great_circle_km, hold_out, unit_vectors
-from .features import CharacterNGrams, Columns, Features, Featuriser, RandomConvolutions, encode
+from .features import CharacterNGrams, Features, Featuriser, RandomConvolutions, encode
 from .streams import stream
 
 if TYPE_CHECKING:
@@ -84,8 +87,19 @@ class Modality:
         lat: str = "lat",
         features: Sequence[str] | None = None,
         text: str | None = None,
+        *,
+        categories: Sequence[str] | None = None,
+        images: str | None = None,
+        folder: str | Path = ".",
+        size: int = 32,
+        featuriser: Featuriser | None = None,
+        missing: str = "error",
+        duplicates: str = "warn",
     ) -> "Modality":
-        """Make a modality from a table: numeric columns, or one column of text.
+        """Make a modality from a table: numbers and categories, or a text, or an image a row.
+
+        Rows are counted from 0, as in ``frame.iloc``. What else may be wrong with places:
+        :func:`~earthtie_lite.checks.check_places`.
 
         Parameters
         ----------
@@ -97,6 +111,38 @@ class Modality:
             Numeric columns to take as they are.
         text : str, optional
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
+        categories : sequence of str, optional
+            Columns of categories, alone or beside ``features``, one feature a class:
+            :class:`~earthtie_lite.own.MixedColumns`. New input may not have other classes.
+        images : str, optional
+            Column of paths of images, read by :func:`~earthtie_lite.own.read_images` and encoded by
+            :class:`~earthtie_lite.features.RandomConvolutions`. Filters are cut from images outside
+            the blocks that may be held out for validation, up to half of all.
+        folder : str or Path
+            What relative paths of images start from.
+        size : int
+            Pixels on a side to which images are resized.
+        featuriser : Featuriser, optional
+            What encodes the texts or images instead, for example one of
+            :mod:`~earthtie_lite.towers`.
+        missing : {"error", "drop"}
+            Whether rows without a value (or with a blank text) in a column that is used are
+            refused, or left out with a warning that counts them.
+        duplicates : {"warn", "keep", "first", "mean"}
+            What becomes of rows with exactly the same place, each a false negative of the others
+            in a batch: all are kept, with a warning or without; or only the first; or the mean of
+            their features.
+
+        Raises
+        ------
+        ValueError
+            If columns, values or images cannot be used; with the row.
+
+        Warns
+        -----
+        UserWarning
+            With the number of rows that were left out, that repeat a place, that lie at (0, 0) or
+            whose longitude and latitude seem to be swapped.
 
         Examples
         --------
@@ -104,29 +150,33 @@ class Modality:
         >>> soil = pd.DataFrame({"lon": [13.4, 2.3], "lat": [52.5, 48.9], "ph": [5.1, 7.2]})
         >>> Modality.from_frame(soil, name="soil", features=["ph"])
         Modality('soil', 2 places, 1 features)
+        >>> soil["kind"] = ["sand", "clay"]
+        >>> Modality.from_frame(soil, name="soil", features=["ph"], categories=["kind"])
+        Modality('soil', 2 places, 3 features)
         """
-        import pandas as pd
-
-        if (features is None) == (text is None):
-            raise ValueError("give either features (numeric columns) or text (one column)")
-        asked = [text] if text is not None else list(features or [])
-        missing = [c for c in (lon, lat, *asked) if c not in frame.columns]
-        if missing or not asked:
-            raise ValueError(
-                f"columns {missing or asked} not found: there are {list(frame.columns)}"
-            )
-        places = as_lonlat(frame[[lon, lat]].to_numpy())
+        asked = own.columns_asked(features, categories, text, images, featuriser)
+        own.check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
+        table = own.filled_rows(frame, lon, lat, asked, missing)
+        places, left_out = own.places_of(table, lon, lat), len(frame) - len(table)
+        for note in own.doubts(table, places, len(frame), duplicates):
+            warnings.warn(note, stacklevel=2)
+        if duplicates == "first":
+            once = ~own.repeats(places)
+            table, places = table[once], places[once]
+        raw: Any = table
         if text is not None:
-            ngrams = CharacterNGrams()
-            return cls(name, places, encode(ngrams, frame[text].tolist()), ngrams)
-        strange = [c for c in asked if not pd.api.types.is_numeric_dtype(frame[c])]
-        if strange:
-            raise ValueError(f"columns {strange} must be numbers; for text, use text=")
-        columns = Columns(tuple(asked))
-        constant = [c for c in asked if len(frame) > 1 and frame[c].nunique(dropna=False) == 1]
-        if constant:
-            raise ValueError(f"columns {constant} are constant: leave them out")
-        return cls(name, places, columns(frame), columns)
+            raw = own.texts_of(table, text)
+            featuriser = CharacterNGrams() if featuriser is None else featuriser
+        elif images is not None:
+            raw = own.read_images(table[images], folder, size)
+            featuriser = fit_filters(places, raw, seed=0) if featuriser is None else featuriser
+        else:
+            featuriser = own.columns_of(table, features or (), categories or ())
+        values = encode(featuriser, raw)
+        if duplicates == "mean":
+            places, values = own.mean_by_place(places, values)
+        source = "own table" + (f"; {left_out:,} rows left out" if left_out else "")
+        return cls(name, places, values, featuriser, source)
 
 
 def load_sample(
@@ -185,6 +235,11 @@ def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomC
     """Cut filters from patches outside the blocks that may be held out for validation."""
     # Fractions are nested: whatever part up to a half is held out gave no filter.
     training = hold_out(places, 0.5, buffer_km=embedded.PATCH_KM)[1]
+    if not training.any():
+        raise ValueError(
+            "every image lies in a block that may be held out for validation, so none can give "
+            "filters: bring more places, or pass featuriser=, fitted on other images"
+        )
     return RandomConvolutions.fit(patches[training], seed=seed)
 
 

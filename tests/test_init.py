@@ -10,11 +10,15 @@ import pytest
 import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
-ORDER = ["streams", "coords", "storage", "encodings", "features", "hub", "losses", "sample", "config"]
-ORDER += ["location", "joined", "models", "pretrained", "peers", "modalities", "pairing", "batches", "checkpoint"]
-ORDER += ["progress", "devices", "optimiser", "train", "sources", "tasks", "protocol"]
-ORDER += ["ridge", "estimators", "probes", "inference", "evaluate", "retrieval", "results"]
-ORDER += ["rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
+ORDER = ["streams", "coords", "archives", "storage", "catalogue", "transfer", "fetch", "files"]
+ORDER += ["encodings", "features", "bulk", "hub", "losses", "sample", "checks", "own", "config"]
+ORDER += ["location", "joined", "models", "pretrained", "peers", "modalities", "pairing", "batches"]
+ORDER += ["checkpoint", "progress", "devices", "optimiser", "train", "frozen", "towers"]
+ORDER += ["observations", "wikipedia", "sources", "terrain", "tasks", "labels", "miniatures"]
+ORDER += ["protocol", "ridge", "estimators", "probes", "inference", "evaluate", "retrieval"]
+ORDER += ["results", "rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
+ORDER += ["places", "tablefiles", "tables", "embedder", "pixels", "grid", "similarity"]
+ORDER += ["console", "cli"]
 FILES = sorted(path for path in FOLDER.glob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

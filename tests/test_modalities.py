@@ -5,11 +5,12 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import earthtie_lite as et
 from earthtie_lite import modalities
 from earthtie_lite import sample as embedded
-from earthtie_lite.coords import block_ids, great_circle_km, hold_out
+from earthtie_lite.coords import block_ids, great_circle_km, hold_out, sample_sphere
 from earthtie_lite.modalities import (
     NAMES,
     PATCH_PIXELS,
@@ -17,6 +18,7 @@ from earthtie_lite.modalities import (
     nearest_name,
     thinned_names,
 )
+from earthtie_lite.own import read_images
 
 TWO = np.array([[10.0, 20.0], [30.0, 40.0]])
 
@@ -233,16 +235,225 @@ def test_a_bad_table_is_refused(table, settings, message):
         et.Modality.from_frame(table, name="soil", **settings)
 
 
-def test_a_missing_number_in_a_table_is_refused(table):
+LACKING = [
+    ({"features": ["ph"]}, "ph", np.nan),
+    ({"text": "name"}, "name", None),
+    ({"text": "name"}, "name", "  "),
+    ({"categories": ["name"]}, "name", None),
+    ({"images": "name"}, "name", ""),
+    ({"features": ["ph"]}, "lon", np.nan),
+    ({"features": ["ph"]}, "lat", np.nan),
+]
+
+
+@pytest.mark.parametrize(("settings", "column", "value"), LACKING)
+def test_a_missing_value_in_a_table_is_refused(table, settings, column, value):
+    table.loc[1, column] = value
+    message = (
+        f"1 of 3 rows lack a value, the first is row 1, in column '{column}'; fill them in, or"
+    )
+    with pytest.raises(ValueError, match=message):
+        et.Modality.from_frame(table, name="own", **settings)
+
+
+def test_missing_values_in_columns_that_are_not_used_do_not_matter(table):
     table.loc[1, "ph"] = np.nan
-    with pytest.raises(ValueError, match="'soil' must be finite, not in row 1"):
-        et.Modality.from_frame(table, name="soil", features=["ph"])
+    assert len(et.Modality.from_frame(table, name="town", text="name")) == 3
 
 
-def test_a_missing_text_in_a_table_is_refused(table):
-    table.loc[1, "name"] = None
-    with pytest.raises(ValueError, match=r"expected text, got .* in row 1"):
-        et.Modality.from_frame(table, name="town", text="name")
+def test_rows_that_lack_a_value_are_dropped_and_counted_on_request(table):
+    table.loc[1, "ph"] = np.nan
+    with pytest.warns(UserWarning, match="^left out 1 of 3 rows, which lack a value$") as record:
+        m = et.Modality.from_frame(table, name="soil", features=["ph"], missing="drop")
+    assert [w.filename for w in record] == [__file__]
+    np.testing.assert_array_equal(m.lonlat, table.loc[[0, 2], ["lon", "lat"]])
+    np.testing.assert_allclose(m.features[:, 0], [5.1, 6.6], rtol=1e-6)
+    assert m.source == "own table; 1 rows left out"
+
+
+def test_a_table_that_lacks_values_everywhere_is_refused(table):
+    message = "^3 of 3 rows lack a value, the first is row 0, in column 'ph'$"
+    for missing in ("error", "drop"):
+        with pytest.raises(ValueError, match=message):
+            et.Modality.from_frame(
+                table.assign(ph=np.nan), name="soil", features=["ph"], missing=missing
+            )
+
+
+@pytest.mark.filterwarnings("ignore:left out 1 of")
+def test_errors_count_rows_of_the_table_as_it_came(table):
+    table.loc[0, "ph"] = np.nan
+    table["ph"] = [np.nan, 7.2, np.inf]
+    with pytest.raises(ValueError, match="column 'ph' must be finite, not in row 2"):
+        et.Modality.from_frame(table, name="soil", features=["ph"], missing="drop")
+    table["lat"] = [52.5, 48.9, 120.0]
+    with pytest.raises(ValueError, match=r"latitude must lie in .* got 120 in row 2; is the order"):
+        et.Modality.from_frame(table, name="soil", features=["ph"], missing="drop")
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        (
+            {"lon": ["13,4", "2,3", "36,8"]},
+            {},
+            "'lon' must be degrees, got '13,4' in row 0; .* dec",
+        ),
+        ({"lat": ["52.5", "48.9", "south"]}, {}, "'lat' must be degrees, got 'south' in row 2"),
+        ({}, {"features": "ph"}, r"features must be a list of columns; write \['ph'\]"),
+        ({}, {"categories": "name"}, r"categories must be a list of columns; write \['name'\]"),
+        ({}, {"categories": ["flat"]}, r"columns \['flat'\] are constant: leave them out"),
+        ({}, {"categories": ["kind"]}, r"columns \['kind'\] not found"),
+        ({}, {"images": "photo"}, r"columns \['photo'\] not found"),
+        ({}, {"images": "name", "text": "name"}, "give either features"),
+        ({}, {"categories": ["name"], "text": "name"}, "give either features"),
+        ({}, {"featuriser": et.CharacterNGrams()}, "a featuriser encodes text or images, not"),
+        ({}, {"missing": "skip"}, r"missing must be one of \('error', 'drop'\), got 'skip'"),
+        ({}, {"duplicates": "last"}, "duplicates must be one of .*'warn', .*, got 'last'"),
+        ({"name": ["Berlin", 7, "Nairobi"]}, {"text": "name"}, "must be text, got 7 in row 1"),
+    ],
+)
+def test_another_bad_table_is_refused(table, changes, settings, message):
+    if not {"features", "categories", "text", "images"} & set(settings):
+        settings = {"features": ["ph"], **settings}
+    with pytest.raises(ValueError, match=message):
+        et.Modality.from_frame(table.assign(**changes), name="own", **settings)
+
+
+def test_what_is_no_table_is_refused(table):
+    with pytest.raises(ValueError, match="expected a data frame, got str; read the file first"):
+        et.Modality.from_frame("soil.csv", name="soil", features=["ph"])
+    with pytest.raises(ValueError, match="the table has no rows: at least one place is needed"):
+        et.Modality.from_frame(table[:0], name="soil", features=["ph"])
+    twice = pd.concat([table, table[["ph"]]], axis=1)
+    with pytest.raises(ValueError, match=r"names of their own, got \['lon', 'lat', 'ph', 'ph'\]"):
+        et.Modality.from_frame(twice, name="soil", features=["ph"])
+
+
+def test_categories_stand_beside_numbers(table):
+    m = et.Modality.from_frame(table, name="own", features=["ph"], categories=["name"])
+    np.testing.assert_array_equal(m.features[:, 1:], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
+    np.testing.assert_allclose(m.features[:, 0], table["ph"], rtol=1e-6)
+    np.testing.assert_array_equal(m.featuriser(table[:2]), m.features[:2])
+
+
+def test_a_text_column_can_be_encoded_by_another_featuriser(table):
+    ngrams = et.CharacterNGrams(16)
+    m = et.Modality.from_frame(table, name="town", text="name", featuriser=ngrams)
+    assert m.featuriser is ngrams
+    np.testing.assert_allclose(m.features, ngrams(list(table["name"])), atol=1e-6)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Write 40 images of noise; return their table, over the whole globe."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(sample_sphere(40, rng), columns=["lon", "lat"])
+    frame["file"] = [f"{row}.png" for row in range(40)]
+    for name in frame["file"]:
+        pixels = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    return frame
+
+
+def test_images_become_a_modality(photos, tmp_path):
+    m = et.Modality.from_frame(photos, name="photos", images="file", folder=tmp_path, size=9)
+    assert isinstance(m.featuriser, et.RandomConvolutions)
+    raw = read_images(photos["file"], tmp_path, 9)
+    np.testing.assert_allclose(m.features, m.featuriser(raw), atol=1e-6)
+
+
+def test_filters_of_images_are_cut_outside_the_blocks_that_may_be_held_out(photos, tmp_path):
+    m = et.Modality.from_frame(photos, name="photos", images="file", folder=tmp_path, size=9)
+    kept = hold_out(m.lonlat, 0.5, buffer_km=embedded.PATCH_KM)[1]
+    raw = read_images(photos["file"][kept], tmp_path, 9)
+    assert 0 < len(raw) < 40
+    np.testing.assert_array_equal(m.featuriser.filters, et.RandomConvolutions.fit(raw).filters)
+
+
+def test_images_that_may_all_be_held_out_need_a_featuriser(photos, tmp_path):
+    held_out = photos[~hold_out(photos[["lon", "lat"]], 0.5, buffer_km=embedded.PATCH_KM)[1]]
+    settings = {"name": "photos", "images": "file", "folder": tmp_path, "size": 9}
+    with pytest.raises(ValueError, match="every image lies in a block that may be held out"):
+        et.Modality.from_frame(held_out, **settings)
+    filters = et.RandomConvolutions.fit(read_images(held_out["file"], tmp_path, 9), 4)
+    m = et.Modality.from_frame(held_out, featuriser=filters, **settings)
+    assert m.features.shape == (len(held_out), 8)
+    assert m.featuriser is filters
+
+
+@pytest.mark.filterwarnings("ignore:left out 1 of")
+def test_a_missing_image_is_refused_with_its_row_and_path(photos, tmp_path):
+    (tmp_path / "7.png").unlink()
+    photos.loc[3, "file"] = None
+    with pytest.raises(
+        ValueError, match=r"the image of row 7, .*7\.png, cannot be read: .*No such"
+    ):
+        et.Modality.from_frame(
+            photos, name="photos", images="file", folder=tmp_path, missing="drop"
+        )
+
+
+@pytest.fixture
+def repeated(table):
+    """Return the table with Berlin once more, one pH higher."""
+    return pd.concat([table, table[:1].assign(ph=6.1, name="Spandau")])
+
+
+def test_a_repeated_place_is_kept_with_a_warning(repeated):
+    message = "1 of 4 places are duplicated, the first in row 3: .*'keep', 'first' or 'mean'"
+    with pytest.warns(UserWarning, match=message):
+        m = et.Modality.from_frame(repeated, name="soil", features=["ph"])
+    assert len(m) == 4
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "ph"),
+    [("keep", [5.1, 7.2, 6.6, 6.1]), ("first", [5.1, 7.2, 6.6]), ("mean", [5.6, 7.2, 6.6])],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_becomes_of_a_repeated_place_can_be_chosen(repeated, duplicates, ph):
+    m = et.Modality.from_frame(repeated, name="soil", features=["ph"], duplicates=duplicates)
+    np.testing.assert_array_equal(m.lonlat, repeated[["lon", "lat"]][: len(ph)])
+    np.testing.assert_allclose(m.features[:, 0], ph, rtol=1e-6)
+
+
+def test_the_mean_of_texts_and_categories_is_that_of_their_features(repeated):
+    m = et.Modality.from_frame(repeated, name="town", text="name", duplicates="mean")
+    both = et.CharacterNGrams()(["Berlin", "Spandau"])
+    np.testing.assert_allclose(m.features[0], both.mean(axis=0), atol=1e-6)
+    m = et.Modality.from_frame(repeated, name="town", categories=["name"], duplicates="mean")
+    assert m.features[0].tolist() == [0.5, 0, 0, 0.5]
+
+
+def test_swapped_columns_and_failed_look_ups_are_warned_of():
+    frame = embedded.places()
+    frame = frame[frame["country"] == "KE"][:50]
+    with pytest.warns(UserWarning, match="of 50 places are probably swapped, the first in row 0"):
+        et.Modality.from_frame(frame, name="town", lon="lat", lat="lon", text="name")
+    lost = frame.assign(lon=[0.0, *frame["lon"][1:]], lat=[0.0, *frame["lat"][1:]])
+    with pytest.warns(UserWarning, match=r"1 of 50 places are at \(0, 0\), the first in row 0"):
+        et.Modality.from_frame(lost, name="town", text="name")
+
+
+def test_warnings_count_rows_of_the_table_as_it_came(repeated):
+    gone = pd.DataFrame({"lon": [7.5], "lat": [47.5], "ph": [np.nan]})
+    table = pd.concat([gone, repeated], ignore_index=True)
+    with pytest.warns(UserWarning, match="left out 1 of 5|first in row 4: ") as record:
+        et.Modality.from_frame(table, name="soil", features=["ph"], missing="drop")
+    assert str(record[0].message) == "left out 1 of 5 rows, which lack a value"
+    assert str(record[1].message).startswith("1 of 4 places are duplicated, the first in row 4: ")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_sound_table_is_taken_without_a_warning(table):
+    et.Modality.from_frame(table, name="own", features=["ph", "clay"], categories=["name"])
+
+
+def test_sentences_of_a_travel_guide_become_a_modality(paper_data):
+    guide = pd.read_csv(paper_data / "wikivoyage" / "wikivoyage_bylines.csv")[:500]
+    m = et.Modality.from_frame(guide, name="travel", text="byline", duplicates="first")
+    assert m.features.shape == (len(guide.drop_duplicates(["lon", "lat"])), 256)
 
 
 def test_modalities_come_alone_in_a_sequence_or_in_a_mapping(three):

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from PIL import Image
 from rasterio.transform import from_origin
 
 import earthtie_lite as et
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import great_circle_km
-from earthtie_lite.sources import BIOMES, biome, population_density
+from earthtie_lite.sources import BIOMES, biome, country, population_density
 from earthtie_lite.tasks import NAMES, Task, country_of, people_within
+from earthtie_lite.terrain import elevation
 
 KNOWN = {
     "Denver": [-104.99, 39.74],
@@ -211,6 +213,60 @@ def test_the_papers_biomes_are_numbered_from_0(tasks, regions):
     assert task.classes[12] == "Deserts & Xeric Shrublands"
 
 
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """Write terrain tiles of zoom 1 for the eastern half of the Earth: 100.5 m, south 200.5 m."""
+    folder = tmp_path_factory.mktemp("paper") / "terrarium"
+    (folder / "1" / "1").mkdir(parents=True)
+    for y in range(2):
+        colours = np.full((256, 256, 3), [128, 100 * (y + 1), 128], dtype=np.uint8)
+        Image.fromarray(colours).save(folder / "1" / "1" / f"{y}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def borders(tmp_path_factory):
+    """Write two countries of 90 degrees of longitude each, as Natural Earth does."""
+    path = tmp_path_factory.mktemp("paper") / "ne_50m_admin_0_countries.shp"
+    columns = {"ADM0_A3": ["WST", "EST"], "ADMIN": ["Westland", "Eastland"]}
+    shapes = [shapely.box(0, -90, 90, 90), shapely.box(90, -90, 180, 90)]
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=4326).to_file(path)
+    return path
+
+
+def test_the_papers_elevation_is_in_metres(tasks, tiles):
+    task = et.load_task("elevation", n=2000, source="paper", path=tiles)
+    lonlat = tasks["elevation"].lonlat
+    kept = lonlat[:, 0] >= 0
+    np.testing.assert_array_equal(task.lonlat, lonlat[kept])
+    np.testing.assert_array_equal(task.target, np.where(lonlat[kept, 1] > 0, 100.5, 200.5))
+    np.testing.assert_array_equal(task.target, elevation(tiles, task.lonlat))
+    assert (task.name, task.kind, task.unit) == ("elevation", "regression", "m")
+    assert task.source == "terrain tiles, terrarium"
+
+
+def test_the_papers_countries_are_numbered_by_name(tasks, borders):
+    task = et.load_task("country", n=2000, source="paper", path=borders)
+    lonlat = tasks["country"].lonlat
+    kept = lonlat[:, 0] >= 0
+    np.testing.assert_array_equal(task.lonlat, lonlat[kept])
+    np.testing.assert_array_equal(task.target, np.where(lonlat[kept, 0] < 90, 1, 0))
+    np.testing.assert_array_equal(task.target, country(borders, task.lonlat)[0])
+    assert (task.kind, task.target.dtype) == ("classification", np.int64)
+    assert task.classes == ("Eastland", "Westland")
+    assert "disputed" in task.caveat
+
+
+def test_the_samples_countries_read_from_a_file_are_those_of_the_sample(tasks, tmp_path):
+    frame = embedded.countries()[["name", "geometry"]].rename(columns={"name": "ADMIN"})
+    frame["ADM0_A3"] = frame["ADMIN"].str[:3]
+    frame.to_file(tmp_path / "countries.gpkg")
+    task = et.load_task("country", n=2000, source="paper", path=tmp_path / "countries.gpkg")
+    np.testing.assert_array_equal(task.lonlat, tasks["country"].lonlat)
+    names = np.array(tasks["country"].classes)[tasks["country"].target]
+    np.testing.assert_array_equal(np.array(task.classes)[task.target], names)
+
+
 def test_a_file_that_labels_no_place_is_refused(tmp_path, density):
     path = tmp_path / "empty.tif"
     with rasterio.open(density) as file:
@@ -223,10 +279,24 @@ def test_a_file_that_labels_no_place_is_refused(tmp_path, density):
         et.load_task("population", n=50, source="paper", path=path)
 
 
-@pytest.mark.parametrize("name", ["population", "biome"])
-def test_the_paper_needs_a_path(name):
-    with pytest.raises(ValueError, match=r"source='paper' needs path=, the .*doi 10\."):
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("population", r"the .*doi 10\."),
+        ("biome", r"the .*doi 10\."),
+        ("country", r"the polygons of GADM 4\.1 or of Natural Earth"),
+        ("elevation", r"a folder of terrain tiles"),
+    ],
+)
+def test_the_paper_needs_a_path(name, file):
+    with pytest.raises(ValueError, match=rf"source='paper' needs path=, {file}"):
         et.load_task(name, source="paper")
+
+
+@pytest.mark.parametrize("name", ["population", "biome", "country", "elevation"])
+def test_a_path_that_leads_nowhere_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"there is no .*gone; download it first"):
+        et.load_task(name, n=50, source="paper", path=tmp_path / "gone")
 
 
 def test_a_path_needs_the_paper(density):
@@ -241,10 +311,9 @@ def test_the_sample_has_no_biomes():
         et.load_task("biome")
 
 
-@pytest.mark.parametrize("name", ["elevation", "climate", "country"])
-def test_what_this_version_does_not_read_is_refused(name, density):
-    with pytest.raises(ValueError, match=rf"has no '{name}' of the paper, only \('population'"):
-        et.load_task(name, source="paper", path=density)
+def test_what_this_version_does_not_read_is_refused(density):
+    with pytest.raises(ValueError, match=r"has no 'climate' of the paper, only \('population'"):
+        et.load_task("climate", source="paper", path=density)
 
 
 def test_nearly_all_places_have_real_labels(paper_data):
