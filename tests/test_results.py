@@ -219,4 +219,4 @@ def test_an_experiment_has_seeds_that_all_of_its_rows_share(name):
     wanted = {(row.recipe.name, row.name, row.method) for row in bottleneck.SETS[name]([0])}
     seeds = runs.groupby(["recipe", "embedding", "method"])["seed"].apply(frozenset)
     assert wanted <= set(seeds.index)
-    assert len(frozenset.intersection(*seeds[list(wanted)])) >= 2
+    assert len(frozenset.intersection(*seeds[list(wanted)])) >= experiments.SEEDS
