@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .embedder import Embedder
     from .encodings import SphericalHarmonics, UnitVectors
     from .features import CharacterNGrams, RandomConvolutions
-    from .grid import embed_grid
+    from .grid import embed_grid, to_xarray
     from .joined import JoinedEncoders
     from .location import LocationEncoder
     from .losses import nt_xent
@@ -63,6 +63,7 @@ __all__ = [
     "sample",
     "summarise",
     "tasks",
+    "to_xarray",
     "train",
 ]
 
@@ -96,6 +97,7 @@ _LAZY = {  # all is imported when it is asked for: help on the command line need
     "process_group": "devices",
     "profile": "config",
     "summarise": "probes",
+    "to_xarray": "grid",
 }
 
 

@@ -28,7 +28,7 @@ class Source:
     Parameters
     ----------
     name : str
-        Key in :data:`SOURCES`.
+        Key in :data:`~earthtie_lite.catalogue.SOURCES`.
     what : str
         What it is and in which format.
     homepage : str

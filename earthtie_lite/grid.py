@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .features import Features
-from .pixels import WORLD, Grid, make_grid, tiles
+from .pixels import WORLD, PixelGrid, make_grid, tiles
 from .pixels import grid_lonlat as grid_lonlat  # belongs to what this file offers
 from .storage import sha256, write_atomic
 from .tables import Embeds, as_model, column_names, embed_places
@@ -131,7 +131,7 @@ class _Work:
     """A grid that is being embedded, in a folder: its pixels, and a record of what is done."""
 
     folder: Path
-    grid: Grid
+    grid: PixelGrid
     columns: list[int]
     tile: int
     tags: dict[str, str]
@@ -214,7 +214,7 @@ class _Work:
             raster.update_tags(**self.tags)
 
 
-def _embed_window(model: Embeds, grid: Grid, window: "Window", columns: list[int]) -> Features:
+def _embed_window(model: Embeds, grid: PixelGrid, window: "Window", columns: list[int]) -> Features:
     """Embed the places of a window, a few at a time: (bands, H, W), NaN where there is none."""
     lonlat = grid.lonlat(window)
     values = np.full((len(columns), len(lonlat)), np.nan, dtype=np.float32)

@@ -116,13 +116,14 @@ def _sentinel_2(folder: Path, lonlat: Array) -> dict[str, Path]:
     from rasterio.transform import from_origin
 
     colours = _colours(lonlat, S2_PIXELS)  # (N, 3, 256, 256)
-    weights = np.linspace(0.2, 1.0, len(S2_BANDS))
+    # Blue, green and red where they belong (B02, B03, B04), mixtures for all others.
+    mixed = [[2], [2], [1], [0], [0, 1], [0, 1], [0, 2], [0], [1], [1, 2], [0, 1, 2], [2]]
     rows, archive = ["fn,lon,lat"], io.BytesIO()
     size = {"height": S2_PIXELS, "width": S2_PIXELS, "count": len(S2_BANDS), "dtype": "uint16"}
     size |= {"driver": "GTiff", "crs": "EPSG:4326", "compress": "deflate", "zlevel": 1}
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for number, (place, colour) in enumerate(zip(lonlat, colours)):
-            bands = [12 * w * colour[i % 3] for i, w in enumerate(weights)]
+            bands = [12.0 * colour[some].mean(axis=0) for some in mixed]
             with MemoryFile() as memory:
                 corner = from_origin(*place, 1e-4, 1e-4)
                 with memory.open(transform=corner, **size) as file:

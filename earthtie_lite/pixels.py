@@ -18,7 +18,7 @@ WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
 @dataclass(frozen=True)
-class Grid:
+class PixelGrid:
     """Pixels of a region, rows from the top.
 
     Attributes
@@ -81,7 +81,7 @@ def make_grid(
     bounds: Sequence[float] = WORLD,
     resolution: float | Sequence[float] = 1.0,
     crs: Any = "EPSG:4326",
-) -> Grid:
+) -> PixelGrid:
     """Describe a grid by its bounds, the size of a pixel and a CRS.
 
     Parameters
@@ -132,7 +132,7 @@ def make_grid(
         )
     across, down = np.broadcast_to(step, (2,)).astype(float).tolist()
     shape = math.ceil((top - bottom) / down - 1e-6), math.ceil((right - left) / across - 1e-6)
-    return Grid(left, top, (across, down), shape, known)
+    return PixelGrid(left, top, (across, down), shape, known)
 
 
 def _finite(numbers: NDArray[Any]) -> bool:

@@ -12,7 +12,7 @@ from . import maps
 from . import sample as embedded
 from .features import Features
 from .models import EarthTie
-from .pixels import WORLD, Bounds, Grid, make_grid, tiles
+from .pixels import WORLD, Bounds, PixelGrid, make_grid, tiles
 from .storage import write_atomic
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TILE = 128  # pixels on a side that are compared at a time: bounds memory, not r
 MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure shows
 
 
-def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0) -> Grid:
+def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0) -> PixelGrid:
     """Describe the grid of a map, and check that a file of this name can hold it.
 
     Parameters
@@ -70,7 +70,7 @@ def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0)
 def similarity_grid(
     model: EarthTie,
     tied: ArrayLike,
-    grid: Grid,
+    grid: PixelGrid,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
     """Compare the places of a grid with an embedded observation.
@@ -80,7 +80,7 @@ def similarity_grid(
     model : EarthTie
     tied : array, shape (1, tied_dim)
         From :meth:`~earthtie_lite.models.EarthTie.embed_modality`.
-    grid : Grid
+    grid : PixelGrid
     progress : callable, optional
         Is told after each tile how many are done, and how many there are.
 
@@ -112,7 +112,7 @@ def similarity_grid(
     return values
 
 
-def write_similarity(path: str | Path, values: Features, grid: Grid, title: str) -> None:
+def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title: str) -> None:
     """Write similarities (H, W) as the name of the file asks for: a map, or a GeoTIFF."""
     path = Path(path)
     if path.suffix.lower() in RASTERS:
@@ -125,7 +125,7 @@ def write_similarity(path: str | Path, values: Features, grid: Grid, title: str)
     write_atomic(path, image.getvalue())
 
 
-def _geotiff(values: Features, grid: Grid, title: str) -> bytes:
+def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:
     """Return a GeoTIFF of one band, named by the title."""
     from rasterio.io import MemoryFile
     from rasterio.transform import from_origin
@@ -150,7 +150,7 @@ def _geotiff(values: Features, grid: Grid, title: str) -> bytes:
         return bytes(file.getbuffer())
 
 
-def similarity_map(values: Features, grid: Grid, title: str) -> "Figure":
+def similarity_map(values: Features, grid: PixelGrid, title: str) -> "Figure":
     """Draw similarities (H, W) in the Equal Earth projection, the world or a region of it."""
     style: dict[str, Any] = {"cmap": "cividis"}
     label, title = "cosine in the tied space", title.replace("$", r"\$")

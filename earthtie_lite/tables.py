@@ -67,7 +67,7 @@ def embed_table(
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        Places as :func:`lonlat_of` takes them. It is not changed.
+        Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed.
     model : str or object with a method ``embed``
         A name as :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     lon, lat : label, optional

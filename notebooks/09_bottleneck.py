@@ -64,13 +64,13 @@ melt3, best = "MELT satellite+lights+text", experiments.BEST_SINGLE
 BUDGETS = [243, 729, 2187, 6561, 19683]
 
 
-# %%
 def of(*recipes, **where):
     """Return the sums of some experiments, each row named by its recipe."""
     found = results.pick(more, task=main, recipe=list(recipes), **where)
     return found.assign(embedding=found["recipe"] + ": " + found["embedding"])
 
 
+# %%
 def say(table, by):
     """Say on which tasks the intervals of each comparison lie above zero or below it."""
     lines = []

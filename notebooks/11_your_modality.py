@@ -103,7 +103,7 @@ bring(broken.drop(index=30), missing="drop", duplicates="first")
 # ## Three lines
 #
 # `features=` takes numbers, `categories=` classes (both together, too), `text=` a column of text, `images=` a column of paths of pictures. A category becomes one
-# {term}`feature <featuriser>` a class.
+# feature a class.
 
 # %%
 own = et.Modality.from_frame(table, name="zones", categories=["zone"], duplicates="first")
@@ -129,16 +129,16 @@ runs = {
 }
 pd.Series({name: run.history["pairs"].iloc[-1] for name, run in runs.items()}, name="pairs seen")
 
-# %% mystnb={"figure": {"name": "fig-11-loss", "caption": "Zones are the easiest of the four to find again, since thousands of places share each of them, and the others do not lose by them. Held-out loss of each modality while MELT trains with the user's table; 20,000 pairs a modality, one seed."}, "image": {"alt": "Four falling curves of the validation loss over the epochs, one a modality."}}
+# %% mystnb={"figure": {"name": "fig-11-loss", "caption": "Zones stand still soon, since hundreds of places share each of them; images go on learning where they are from. Held-out loss of each modality while MELT trains with the user's table; 20,000 pairs a modality, one seed."}, "image": {"alt": "Four falling curves of the validation loss over the epochs, one a modality."}}
 history = runs["MELT + zones"].history
 held_out = history.dropna(subset=["val_loss"]).set_index("epoch").filter(like="val_")
 held_out = held_out.drop(columns="val_loss").rename(columns=lambda name: name[4:])
-figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
-for style, (name, losses) in zip(("-", "--", ":", "-."), held_out.items()):
-    axis.plot(losses.index, losses, style, label=name)
+figure, axis = plt.subplots(figsize=(7, 3), layout="constrained")
+for style, colour, (name, losses) in zip(("-", "--", ":", "-."), et.maps.CYCLE, held_out.items()):
+    axis.plot(losses.index, losses, style, color=colour, label=name)
 axis.set_xlabel("epoch")
 axis.set_ylabel("held-out loss (nats)")
-axis.legend()
+figure.legend(loc="outside right upper")
 plt.close(figure)
 figure
 
@@ -148,7 +148,7 @@ figure
 # ## Did it help?
 #
 # The tasks are scored as everywhere in this book: in blocks, ridge, on the development half, for three draws of labels, with the random split and the trivial baselines beside. Climate is
-# **circular** here, since the table holds it. The question is what it does for the others.
+# **circular** here, since the table holds it. The question is what it does for the others ({numref}`fig-11-gaps`).
 
 # %%
 tasks = evaluate.labelled(size.n_task)

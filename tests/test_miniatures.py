@@ -17,7 +17,10 @@ def files(tmp_path_factory):
 def test_the_readers_of_the_originals_take_them(files):
     patches = read_s2_100k(files["s2_100k"])
     assert patches.raw[0].shape == (12, 256, 256)
-    assert 500 < patches.raw[1].mean() < 4000
+    assert 100 < patches.raw[1].mean() < 3100
+    place = patches.lonlat[:1]
+    (seen,) = et.sample.raster("satellite").patches(place, 256)
+    np.testing.assert_array_equal(patches.raw[0][[3, 2, 1]], 12 * seen.astype(np.uint16))
     photos = read_mp16(files["mp16_metadata"], files["mp16_images"])
     assert photos.raw[0].shape == (96, 96, 3)
     texts = read_wikipedia(read_geo_tags(files["wikipedia_geo_tags"]), files["wikipedia_articles"])
