@@ -101,6 +101,10 @@ _LAZY = {  # all is imported when it is asked for: help on the command line need
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import at first use: a name, or a file of the package."""
     import importlib

@@ -79,7 +79,8 @@ def embed(
 ) -> None:
     """Join embeddings to a table of places.
 
-    SOURCE and TARGET end in .csv, .csv.gz or .parquet. They may be larger than the memory.
+    SOURCE and TARGET end in .csv, .csv.gz or .parquet. They may be larger than the memory. Cells
+    of a CSV file stay text; coordinates and embeddings are numbers.
     """
     from .tablefiles import kind
     from .tables import embed_file
@@ -97,7 +98,7 @@ def embed(
 @main.command(
     "map",
     context_settings=DASHES,
-    epilog='\b\nExample:\n  earthtie map "-stan" stan.png --region 20 0 100 60 --spacing 0.5',
+    epilog="\b\nExample:\n  earthtie map ville ville.png --region -10 35 15 55 --spacing 0.5",
 )
 @click.argument("text")
 @click.argument("target", type=PATH)

@@ -39,6 +39,12 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
     ...
     ValueError: latitude must lie in [-90, 90], got 151.2 in row 0; is the order (longitude, ...
     """
+    columns = list(getattr(lonlat, "columns", ()))
+    if len(columns) == 2 and str(columns[0]).lower().startswith("lat"):
+        raise ValueError(
+            f"longitude comes first, got a table with columns {columns}: reorder them, or use what "
+            "goes by names, such as embed_table"
+        )
     try:
         places = np.asarray(lonlat, dtype=np.float64)
     except (TypeError, ValueError) as error:

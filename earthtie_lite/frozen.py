@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,8 +56,10 @@ def _declare(name: str) -> torch.library.Library:
 def library(name: str) -> Any:
     """Import a library of the extra "encoders"."""
     try:
-        mend_torchvision()
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # of tqdm, in a notebook without widgets
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            mend_torchvision()
+            return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
             f'{name} cannot be imported ({error}): install the extra "encoders" of '

@@ -54,6 +54,19 @@ class HubModel(
         """Build a model; raises a ValueError if settings and arrays do not fit together."""
         raise NotImplementedError
 
+    @classmethod
+    def from_pretrained(cls, name: str | Path, **settings: Any) -> Self:  # type: ignore[override]
+        """Load a model from a folder, or from the Hub by a name such as "someone/places".
+
+        Raises
+        ------
+        ValueError
+            If it is damaged, of another class, or there is neither a folder nor a "/" in the name.
+        """
+        if not Path(name).is_dir() and "/" not in str(name):
+            raise ValueError(f"there is no folder {name}, and a name on the Hub has an owner: a/b")
+        return super().from_pretrained(name, **settings)
+
     def generate_model_card(self, *args: Any, **settings: Any) -> ModelCard:
         """Return the card that a folder without one is given."""
         return super().generate_model_card(*args, class_name=type(self).__name__, **settings)

@@ -93,6 +93,10 @@ class JoinedEncoders(nn.Module, HubModel):
             reduced = reduced + part @ self.turned[rows].cpu().numpy()
         return np.concatenate([reduced, z[:, self.tied_dim :]], axis=1)
 
+    def embed_modality(self, name: str, raw: Any) -> Features:
+        """Refuse: joined encoders have no heads, so there is no tied space."""
+        raise ValueError("joined encoders embed places only: choose a single model, such as melt")
+
     @property
     def spec(self) -> dict[str, Any]:
         """Settings, as JSON."""

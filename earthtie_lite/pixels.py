@@ -108,6 +108,8 @@ def make_grid(
         raise ValueError(
             f"expected a CRS, for example 'EPSG:4326', got {crs!r}: {error}"
         ) from error
+    if not known.is_geographic and tuple(bounds) == WORLD:
+        raise ValueError(f"{known} is not in degrees: give bounds and resolution in its own units")
     step, edges = np.asarray(resolution), np.asarray(bounds)
     if step.shape not in ((), (2,)) or not _finite(step) or not (step > 0).all():
         raise ValueError(

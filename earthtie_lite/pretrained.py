@@ -51,7 +51,10 @@ def load_pretrained(name: str = "melt") -> EarthTie | JoinedEncoders:
     import json
 
     if name not in NAMES:
-        raise ValueError(f"unknown model {name!r}: expected one of {NAMES}")
+        raise ValueError(
+            f"unknown model {name!r}: expected one of {NAMES}; a saved run is read by load(), a "
+            "folder of save_pretrained by the class's from_pretrained()"
+        )
     path = folder() / name
     made = _CLASSES[json.loads((path / "config.json").read_text(encoding="utf-8"))["class"]]
     model = made.from_pretrained(path)

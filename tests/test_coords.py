@@ -1,6 +1,7 @@
 """Places on the sphere: validation, geometry, equal-area blocks, held-out regions."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from earthtie_lite.coords import (
@@ -236,3 +237,10 @@ def test_a_bad_fraction_is_refused(bad):
 def test_a_bad_buffer_is_refused(bad):
     with pytest.raises(ValueError, match="buffer_km must be zero or more, got"):
         hold_out([[0, 0]], 0.1, 1000.0, bad)
+
+
+def test_a_table_with_the_latitude_first_is_refused():
+    table = pd.DataFrame({"lat": [52.5], "lon": [13.4]})
+    with pytest.raises(ValueError, match=r"longitude comes first, got a table with columns"):
+        as_lonlat(table)
+    assert as_lonlat(table[["lon", "lat"]]).tolist() == [[13.4, 52.5]]

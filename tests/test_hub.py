@@ -113,3 +113,8 @@ def test_a_name_that_is_no_folder_is_asked_of_the_hub(monkeypatch, model, tmp_pa
     assert {name for _, name, _ in asked} >= {"config.json", "model.safetensors"}
     assert {(repo, revision) for repo, _, revision in asked} == {("someone/places", "v1")}
     np.testing.assert_array_equal(again.embed(PLACES), model.embed(PLACES))
+
+
+def test_a_mistyped_folder_is_not_asked_of_the_hub():
+    with pytest.raises(ValueError, match="there is no folder mynope"):
+        et.EarthTie.from_pretrained("mynope")

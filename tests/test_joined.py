@@ -49,3 +49,8 @@ def test_encoders_that_differ_are_refused(encoders, make_encoder):
         et.JoinedEncoders([encoders[0], make_encoder(0)])
     with pytest.raises(ValueError, match="alike in all settings"):
         et.JoinedEncoders([])
+
+
+def test_joined_encoders_have_no_tied_space(encoders):
+    with pytest.raises(ValueError, match="embed places only"):
+        et.JoinedEncoders.fit(encoders, PLACES).embed_modality("text", ["Paris"])

@@ -136,3 +136,8 @@ def test_tiles_cover_each_pixel_once():
 def test_a_grid_that_is_not_understood_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         make_grid(**settings)
+
+
+def test_a_projection_without_bounds_is_refused():
+    with pytest.raises(ValueError, match="not in degrees: give bounds and resolution"):
+        make_grid(crs="EPSG:32632")
