@@ -143,7 +143,7 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# A category is shared by many places, so most of what {numref}`fig-11-loss` calls a wrong partner has the same zone: the loss cannot fall far, and that is no fault.
+# A category is shared by many places, so some of the partners that {numref}`fig-11-loss` counts as wrong have the very same zone: the loss cannot fall far, and that is no fault.
 #
 # ## Did it help?
 #
