@@ -42,7 +42,7 @@ notebooks: $(STAMP)  ## Run every notebook and store its outputs in notebooks/
 
 results: $(STAMP) peers  ## Score the development half (hours, resumable); FLAGS="--population FILE --biome FILE"
 	@echo "== Training and scoring the rows of the tables; a finished row is not repeated"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m earthtie_lite.runner $(or $(STAGE),development) $(FLAGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m earthtie_lite.experiments.runner $(or $(STAGE),development) $(FLAGS)
 
 lint: $(STAMP)  ## Check style and types
 	@echo "== Checking style and types"

@@ -13,20 +13,20 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save
 
-from earthtie_lite import bottleneck, experiments, results
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import EARTH_RADIUS_KM
-from earthtie_lite.embeddings import UNLABELLED, members, trained
-from earthtie_lite.evaluate import MAIN, MAIN_TASKS
+from earthtie_lite.experiments import bottleneck, plans, results
+from earthtie_lite.experiments.embeddings import UNLABELLED, members, trained
+from earthtie_lite.experiments.evaluate import MAIN, MAIN_TASKS
+from earthtie_lite.experiments.rows import Embedding
 from earthtie_lite.hub import HubModel
 from earthtie_lite.joined import JoinedEncoders
 from earthtie_lite.modalities import NAMES
-from earthtie_lite.rows import Embedding
 from earthtie_lite.storage import write_atomic
 from earthtie_lite.streams import stream
 
 HERE = Path(__file__).resolve().parent
-CHOSEN = experiments.CHOSEN
+CHOSEN = plans.CHOSEN
 ROWS: dict[str, tuple[Embedding, str]] = {
     "melt3": (
         bottleneck.threefold([0])[0],
@@ -34,15 +34,15 @@ ROWS: dict[str, tuple[Embedding, str]] = {
         "the best mean score, places only.",
     ),
     "melt": (
-        experiments.encoder_row(CHOSEN, "melt", NAMES),
+        plans.encoder_row(CHOSEN, "melt", NAMES),
         "MELT on satellite images, night lights and place names; compares places with all three.",
     ),
     "salt": (
-        experiments.encoder_row(CHOSEN, "salt", NAMES),
+        plans.encoder_row(CHOSEN, "salt", NAMES),
         "SALT on satellite images, night lights and place names; compares places with all three.",
     ),
     "satellite": (
-        experiments.encoder_row(CHOSEN, "melt", ("satellite",)),
+        plans.encoder_row(CHOSEN, "melt", ("satellite",)),
         "Satellite images alone, the two-modality baseline; compares places with images.",
     ),
 }

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from .checks import check_places
     from .config import TrainConfig, profile
     from .devices import process_group
-    from .embedder import Embedder
     from .encodings import SphericalHarmonics, UnitVectors
     from .features import CharacterNGrams, RandomConvolutions
-    from .grid import embed_grid, to_xarray
+    from .interfaces.embedder import Embedder
+    from .interfaces.grid import embed_grid, to_xarray
+    from .interfaces.tables import embed_file, embed_table, nearest
     from .joined import JoinedEncoders
     from .location import LocationEncoder
     from .losses import nt_xent
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .pretrained import list_pretrained, load_pretrained
     from .probes import probe, summarise
     from .progress import ProgressBar
-    from .tables import embed_file, embed_table, nearest
     from .tasks import Task, load_task
     from .train import fit
 
@@ -70,7 +70,7 @@ __all__ = [
 _LAZY = {  # all is imported when it is asked for: help on the command line needs no torch
     "CharacterNGrams": "features",
     "EarthTie": "models",
-    "Embedder": "embedder",
+    "Embedder": "interfaces.embedder",
     "JoinedEncoders": "joined",
     "LocationEncoder": "location",
     "Modality": "modalities",
@@ -82,22 +82,22 @@ _LAZY = {  # all is imported when it is asked for: help on the command line need
     "TrainConfig": "config",
     "UnitVectors": "encodings",
     "check_places": "checks",
-    "embed_file": "tables",
-    "embed_grid": "grid",
-    "embed_table": "tables",
+    "embed_file": "interfaces.tables",
+    "embed_grid": "interfaces.grid",
+    "embed_table": "interfaces.tables",
     "fit": "train",
     "list_pretrained": "pretrained",
     "load": "checkpoint",
     "load_pretrained": "pretrained",
     "load_sample": "modalities",
     "load_task": "tasks",
-    "nearest": "tables",
+    "nearest": "interfaces.tables",
     "nt_xent": "losses",
     "probe": "probes",
     "process_group": "devices",
     "profile": "config",
     "summarise": "probes",
-    "to_xarray": "grid",
+    "to_xarray": "interfaces.grid",
 }
 
 

@@ -249,7 +249,7 @@ def encode(featuriser: Featuriser, raw: Any) -> Features:
     """Encode raw input, or read it from the cache where the same was encoded before.
 
     The key is the hash of what the features depend on: settings, fitted arrays and the input. For
-    more input than the memory holds: :func:`~earthtie_lite.bulk.encode_to_disk`.
+    more input than the memory holds: :func:`~earthtie_lite.paper.bulk.encode_to_disk`.
     """
     if isinstance(featuriser, Columns):
         return featuriser(raw)  # nothing is computed
@@ -292,7 +292,7 @@ def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
     # Those that stand above this file are imported at first use.
     if name == "MixedColumns":
         return importlib.import_module(".own", __package__).MixedColumns(**settings)
-    towers = importlib.import_module(".towers", __package__).TOWERS
+    towers = importlib.import_module(".paper.towers", __package__).TOWERS
     if name in towers:
         return towers[name](**settings)
     raise ValueError(f"unknown featuriser {name!r}")

@@ -124,7 +124,7 @@ class Modality:
             Pixels on a side to which images are resized.
         featuriser : Featuriser, optional
             What encodes the texts or images instead, for example one of
-            :mod:`~earthtie_lite.towers`.
+            :mod:`~earthtie_lite.paper.towers`.
         missing : {"error", "drop"}
             Whether rows without a value (or with a blank text) in a column that is used are
             refused, or left out with a warning that counts them.

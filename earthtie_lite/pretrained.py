@@ -5,16 +5,15 @@ from pathlib import Path
 from .hub import HubModel
 from .joined import JoinedEncoders
 from .models import EarthTie
+from .storage import data_folder
 
 NAMES = ("melt3", "melt", "salt", "satellite")
 _CLASSES: dict[str, type[HubModel]] = {c.__name__: c for c in (EarthTie, JoinedEncoders)}
 
 
 def folder() -> Path:
-    """Return where the models are: inside the installed package, or in a source checkout."""
-    here = Path(__file__).resolve().parent
-    inside = here / "data" / "pretrained"
-    return inside if inside.is_dir() else here.parent / "data" / "pretrained"
+    """Return where the models are."""
+    return data_folder("pretrained")
 
 
 def list_pretrained() -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .coords import Array, as_lonlat, sample_sphere
-from .storage import sha256
+from .storage import data_folder, sha256
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -24,10 +24,8 @@ SOUTHERN_LIMIT = -60.0  # Antarctica has no names, no lights and one climate: it
 
 
 def folder() -> Path:
-    """Return the folder of the sample: inside the installed package, or in a source checkout."""
-    here = Path(__file__).resolve().parent
-    inside = here / "data" / "sample"
-    return inside if inside.is_dir() else here.parent / "data" / "sample"
+    """Return the folder of the sample."""
+    return data_folder("sample")
 
 
 @functools.cache

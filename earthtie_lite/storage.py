@@ -1,9 +1,11 @@
-"""Files: hashes, atomic writes and the cache of computed arrays."""
+"""Files: hashes, atomic writes, the cache of computed arrays, what travels with the package."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -63,3 +65,26 @@ def cached(key: bytes, compute: Callable[[], np.ndarray]) -> np.ndarray:
     with contextlib.suppress(OSError):
         write_atomic(path, buffer.getvalue())
     return array
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse what cannot fit on the disk."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"the disk is too full: {what} needs {needed:,} more bytes ({human(needed)}), and "
+            f"{free:,} are free in {folder}; make room or choose another folder",
+        )
+
+
+def human(size: int) -> str:
+    """Return a number of bytes in MB or GB."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+
+
+def data_folder(name: str) -> Path:
+    """Return a folder of the data: inside the installed package, or in a source checkout."""
+    here = Path(__file__).resolve().parent
+    inside = here / "data" / name
+    return inside if inside.is_dir() else here.parent / "data" / name

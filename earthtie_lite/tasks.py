@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sample as embedded
-from . import sources, terrain
 from .coords import EARTH_RADIUS_KM, Array, as_lonlat, unit_vectors
+from .paper import sources, terrain
 
 NAMES = ("elevation", "population", "climate", "country")
 PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads

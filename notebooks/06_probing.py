@@ -40,8 +40,9 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import charts, embeddings, evaluate, experiments, inference, protocol, results
-from earthtie_lite.evaluate import Evaluation
+from earthtie_lite import protocol
+from earthtie_lite.experiments import charts, embeddings, evaluate, inference, plans, results
+from earthtie_lite.experiments.evaluate import Evaluation
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -207,7 +208,7 @@ table_1 = results.intervals(pd.concat([*bent, usual]), ["task"])
 # %%
 table_1["cell"] = results.as_text(table_1)
 order = ["coordinates", *bent[0]["embedding"].unique(), *bent[1]["embedding"].unique()]
-order = dict.fromkeys([*order, *(row.name for row in experiments.table())])
+order = dict.fromkeys([*order, *(row.name for row in plans.table())])
 order = sorted(order, key=lambda name: name.startswith(("MELT", "SALT")))  # these come last
 shown = table_1.pivot(index="embedding", columns="task", values="cell")[every]
 shown["seeds"] = pd.concat([*bent, usual]).groupby("embedding")["seed"].nunique()
@@ -239,7 +240,7 @@ figure
 # on the development half), 729 labels, in blocks, corrected for four tests by Holm's method. Everything else is exploratory.
 
 # %%
-best = experiments.BEST_SINGLE
+best = plans.BEST_SINGLE
 primary = pd.concat(
     results.paired(results.pick(report, task=task), melt3, [best[task]], ["task"]) for task in main
 )

@@ -38,7 +38,7 @@ from IPython.display import Markdown, display
 from scipy import stats
 
 import earthtie_lite as et
-from earthtie_lite import bottleneck, charts, evaluate, experiments, results
+from earthtie_lite.experiments import bottleneck, charts, evaluate, plans, results
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -357,7 +357,7 @@ shown.loc[rows, tasks].rename_axis(["", "minus"])
 
 # %% tags=["hide-input"]
 pairs = pairs.set_index(["row", "name", "task"]).sort_index()[["difference", "low", "high"]]
-single = experiments.BEST_SINGLE
+single = plans.BEST_SINGLE
 gain = pairs.loc[(f"paper: {main[0]}", f"chosen: {main[0]}")]
 
 # %% tags=["hide-input"]

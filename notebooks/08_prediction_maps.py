@@ -42,7 +42,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
 
 import earthtie_lite as et
-from earthtie_lite import protocol, results
+from earthtie_lite import protocol
+from earthtie_lite.experiments import results
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)

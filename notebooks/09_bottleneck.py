@@ -40,10 +40,10 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import bottleneck, charts, embeddings, evaluate, experiments, results
-from earthtie_lite.evaluate import Evaluation
-from earthtie_lite.inference import scores
-from earthtie_lite.retrieval import recall_sums
+from earthtie_lite.experiments import bottleneck, charts, embeddings, evaluate, plans, results
+from earthtie_lite.experiments.evaluate import Evaluation
+from earthtie_lite.experiments.inference import scores
+from earthtie_lite.experiments.retrieval import recall_sums
 
 size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
@@ -60,7 +60,7 @@ report, more = results.read_sums("report"), results.read_sums("bottleneck")
 for stage in ("report", "bottleneck"):
     display(Markdown(f"Read: {results.provenance(stage)}."))
 main = list(evaluate.MAIN_TASKS)
-melt3, best = "MELT satellite+lights+text", experiments.BEST_SINGLE
+melt3, best = "MELT satellite+lights+text", plans.BEST_SINGLE
 BUDGETS = [243, 729, 2187, 6561, 19683]
 
 
@@ -97,9 +97,7 @@ def tell(table, by):
 # as many pairs, and knows what three modalities know without tying them in one encoder. 729 labels; the random split, which scores places between labels, stands beside.
 
 # %%
-subsets = [
-    row.name for row in experiments.table(seeds=[0]) if row.recipe.skip and row.method == "melt"
-]
+subsets = [row.name for row in plans.table(seeds=[0]) if row.recipe.skip and row.method == "melt"]
 subsets = sorted(dict.fromkeys(subsets), key=lambda name: (name.count("+"), name == "ensemble"))
 rows = ["coordinates", "harmonics", "GeoCLIP", "untrained", *subsets]
 rows += [f"{name}, no skip" for name in rows[3:]]

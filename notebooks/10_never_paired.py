@@ -39,8 +39,9 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
 import earthtie_lite as et
-from earthtie_lite import modalities, results, retrieval
+from earthtie_lite import modalities
 from earthtie_lite.coords import unit_vectors
+from earthtie_lite.experiments import results, retrieval
 
 # %%
 size = et.profile(profile)

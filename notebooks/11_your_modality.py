@@ -42,9 +42,10 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import charts, checks, evaluate, results
-from earthtie_lite.evaluate import Evaluation
-from earthtie_lite.inference import scores
+from earthtie_lite import checks
+from earthtie_lite.experiments import charts, evaluate, results
+from earthtie_lite.experiments.evaluate import Evaluation
+from earthtie_lite.experiments.inference import scores
 
 size = et.profile(profile)
 

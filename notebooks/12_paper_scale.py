@@ -23,7 +23,7 @@
 # - **You will be able to** fetch and read the paper's data sets, encode them once with frozen encoders, train on one or several GPUs, and say
 #   what a hundred times as much would cost.
 # - **Prerequisites** [MELT](04_melt.ipynb), [SALT](05_salt.ipynb), [Probing](06_probing.ipynb).
-# - **Data** miniatures of the paper's sources, written by {func}`~earthtie_lite.miniatures.write_miniatures`; in profile `paper` the sources themselves.
+# - **Data** miniatures of the paper's sources, written by {func}`~earthtie_lite.paper.miniatures.write_miniatures`; in profile `paper` the sources themselves.
 # - **Time** about 30 seconds on two cores, with the miniatures.
 # :::
 
@@ -38,17 +38,18 @@ import torch
 from IPython.display import display
 
 import earthtie_lite as et
-from earthtie_lite import bulk, catalogue, evaluate, fetch, miniatures
 from earthtie_lite.coords import sample_sphere
-from earthtie_lite.evaluate import Evaluation
-from earthtie_lite.inference import scores
+from earthtie_lite.experiments import evaluate, results
+from earthtie_lite.experiments.evaluate import Evaluation
+from earthtie_lite.experiments.inference import scores
+from earthtie_lite.paper import bulk, catalogue, fetch, miniatures, observations, wikipedia
 
 size = et.profile(profile)
 
 # %% [markdown]
 # ## What would be fetched?
 #
-# Nothing is downloaded without your word. {func}`~earthtie_lite.fetch.fetch` says what a source is, how large, under which licence and where it would go, and asks.
+# Nothing is downloaded without your word. {func}`~earthtie_lite.paper.fetch.fetch` says what a source is, how large, under which licence and where it would go, and asks.
 # With `dry_run=True` it stops there. A download that was cut goes on where it stopped, a hash is checked, and archives are unpacked without trusting the names in them.
 
 # %%
@@ -80,15 +81,15 @@ pd.Series({name: path.name for name, path in files.items()}, name="read from").t
 # %% [markdown]
 # ## Reading
 #
-# Each reader returns {class}`~earthtie_lite.observations.Observations`: places and what was observed there, read on demand. Tar archives are read where they
+# Each reader returns {class}`~earthtie_lite.paper.observations.Observations`: places and what was observed there, read on demand. Tar archives are read where they
 # are; 100,000 patches never lie in memory. Rows without an image are refused, or left out and counted.
 
 # %%
-tags = et.wikipedia.read_geo_tags(files["wikipedia_geo_tags"])
+tags = wikipedia.read_geo_tags(files["wikipedia_geo_tags"])
 read = [
-    et.observations.read_s2_100k(files["s2_100k"]),
-    et.observations.read_mp16(files["mp16_metadata"], files["mp16_images"], missing="drop"),
-    et.wikipedia.read_wikipedia(tags, files["wikipedia_articles"]),
+    observations.read_s2_100k(files["s2_100k"]),
+    observations.read_mp16(files["mp16_metadata"], files["mp16_images"], missing="drop"),
+    wikipedia.read_wikipedia(tags, files["wikipedia_articles"]),
 ]
 read = {seen.name: seen for seen in read}
 rng = np.random.default_rng(0)
@@ -237,14 +238,14 @@ known["population (GPWv4)"] = [0.47, np.nan, 0.30]
 known["biome"] = [0.668, np.nan, 0.530]
 
 # %% tags=["hide-input"]
-report = et.results.read_sums("report")
+report = results.read_sums("report")
 melt3, salt3 = "MELT satellite+lights+text", "SALT satellite+lights+text"
 names = {"satellite": "satellite alone", melt3: "MELT, three", salt3: "SALT, three"}
-trained = et.results.pick(report, task=main, recipe="paper", embedding=list(names), n_labels=729)
+trained = results.pick(report, task=main, recipe="paper", embedding=list(names), n_labels=729)
 plain = {"observations": "MOSAIKS", "GeoCLIP": "GeoCLIP", "untrained": "untrained"}
-others = et.results.pick(report, task=main, embedding=list(plain), n_labels=729)
+others = results.pick(report, task=main, embedding=list(plain), n_labels=729)
 ours = pd.concat([trained, others[others["seed"] == 0]])
-ours = et.results.intervals(ours, ["task"]).assign(cell=et.results.as_text)
+ours = results.intervals(ours, ["task"]).assign(cell=results.as_text)
 ours = ours.pivot(index="embedding", columns="task", values="cell").rename(index=names | plain)
 
 # %% tags=["hide-input"]
@@ -325,7 +326,7 @@ with tempfile.TemporaryDirectory() as folder:
     first.write_bytes(first.read_bytes()[:200])
     try:
         message = ""
-        et.observations.read_mp16(cut["mp16_metadata"], cut["mp16_images"]).raw[0]
+        observations.read_mp16(cut["mp16_metadata"], cut["mp16_images"]).raw[0]
     except ValueError as error:
         message = str(error).replace(folder, "...")
 assert first.name in message

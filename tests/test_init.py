@@ -10,17 +10,31 @@ import pytest
 import earthtie_lite as et
 
 FOLDER = Path(et.__file__).parent
-ORDER = ["streams", "coords", "archives", "storage", "catalogue", "transfer", "fetch", "files"]
-ORDER += ["encodings", "features", "bulk", "hub", "losses", "sample", "checks", "own", "config"]
-ORDER += ["location", "joined", "models", "pretrained", "peers", "modalities", "pairing", "batches"]
-ORDER += ["checkpoint", "progress", "devices", "optimiser", "train", "frozen", "towers"]
-ORDER += ["observations", "wikipedia", "sources", "terrain", "tasks", "labels", "miniatures"]
-ORDER += ["protocol", "ridge", "estimators", "probes", "inference", "evaluate", "retrieval"]
-ORDER += ["results", "rows", "embeddings", "experiments", "bottleneck", "runner", "maps", "charts"]
-ORDER += ["places", "tablefiles", "tables", "embedder", "pixels", "grid", "similarity"]
-ORDER += ["console", "cli"]
-FILES = sorted(path for path in FOLDER.glob("*.py"))
+
+
+def within(folder, *names):
+    return [f"{folder}.{name}" for name in names]
+
+
+ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "checks"]
+ORDER += ["own", "modalities", "config", "hub", "location", "joined", "models", "checkpoint"]
+ORDER += ["pretrained", "batches", "devices", "optimiser", "progress", "train"]
+ORDER += within("paper", "archives", "catalogue", "transfer", "fetch", "files", "bulk", "frozen")
+ORDER += within("paper", "towers", "observations", "wikipedia", "sources", "terrain")
+ORDER += ["tasks", "protocol", "ridge", "estimators", "probes", "maps"]
+ORDER += within("paper", "labels", "miniatures")
+ORDER += within("experiments", "peers", "pairing", "inference", "evaluate", "retrieval", "results")
+ORDER += within("experiments", "rows", "embeddings", "plans", "bottleneck", "runner", "charts")
+ORDER += within("interfaces", "places", "tablefiles", "tables", "embedder", "pixels", "grid")
+ORDER += within("interfaces", "similarity", "console", "cli")
+FILES = sorted(FOLDER.rglob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
+
+
+def dotted(path):
+    """Name a file of the package: "paper.fetch"; a folder by itself: "paper"."""
+    parts = path.relative_to(FOLDER).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
 
 
 def syntax(path):
@@ -55,14 +69,19 @@ def test_figures_are_reached_through_the_package():
 
 
 def test_all_files_are_in_the_order_of_imports():
-    assert {path.stem for path in FILES} - {"__init__"} <= set(ORDER)
+    assert sorted(ORDER) == sorted(dotted(p) for p in FILES if p.stem != "__init__")
 
 
-@pytest.mark.parametrize("name", [name for name in ORDER if (FOLDER / f"{name}.py").is_file()])
+@pytest.mark.parametrize("name", ORDER)
 def test_imports_run_downwards(name):
-    for node in ast.walk(syntax(FOLDER / f"{name}.py")):
+    path = FOLDER.joinpath(*name.split(".")).with_suffix(".py")
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.ImportFrom) and node.level:
-            below = [node.module] if node.module else [alias.name for alias in node.names]
+            start = name.split(".")[: -node.level]
+            base = [*start, *(node.module or "").split(".")] if node.module else start
+            below = [".".join(base)]
+            if below[0] not in ORDER:
+                below = [".".join([*base, alias.name]) for alias in node.names]
             for other in below:
                 assert ORDER.index(other) < ORDER.index(name), f"{name} imports {other}"
         elif isinstance(node, ast.Import | ast.ImportFrom):
@@ -70,7 +89,7 @@ def test_imports_run_downwards(name):
             assert not any(n.split(".")[0] == "earthtie_lite" for n in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_only_maps_imports_cartopy_and_nothing_imports_torchvision(path):
     for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -81,7 +100,7 @@ def test_only_maps_imports_cartopy_and_nothing_imports_torchvision(path):
             assert "*" not in names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_no_file_is_longer_than_300_lines_of_code(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert sum(1 for line in lines if line.strip() and not line.strip().startswith("#")) <= 300
@@ -98,7 +117,7 @@ def public(tree):
                         yield part
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_everything_public_has_a_docstring_of_one_line_first(path):
     tree = syntax(path)
     assert ast.get_docstring(tree)
@@ -109,7 +128,7 @@ def test_everything_public_has_a_docstring_of_one_line_first(path):
         assert len(lines) == 1 or not lines[1], f"{path.stem}.{node.name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", FILES, ids=dotted)
 def test_nothing_touches_the_search_path_or_keeps_state(path):
     for node in ast.walk(syntax(path)):
         assert not isinstance(node, ast.Global)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import earthtie_lite as et
-from earthtie_lite import pretrained, results
+from earthtie_lite import pretrained
 from earthtie_lite.coords import sample_sphere
+from earthtie_lite.experiments import results
 
 SMALL_ENOUGH = 5e6  # bytes, all of them together
 
@@ -53,8 +54,8 @@ def test_cards_have_the_scores_of_the_tables():
 
 def test_a_pretrained_model_scores_as_its_recipe_does():
     # One slice of the table, live: the labels of the first seed, elevation and country.
-    from earthtie_lite.evaluate import Evaluation, score
-    from earthtie_lite.inference import scores
+    from earthtie_lite.experiments.evaluate import Evaluation, score
+    from earthtie_lite.experiments.inference import scores
 
     tasks = {name: et.load_task(name, 20_000) for name in ("country", "elevation")}
     places = tasks["country"].lonlat

@@ -13,9 +13,9 @@ from rasterio.transform import from_origin
 import earthtie_lite as et
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import great_circle_km
-from earthtie_lite.sources import BIOMES, biome, country, population_density
+from earthtie_lite.paper.sources import BIOMES, biome, country, population_density
+from earthtie_lite.paper.terrain import elevation
 from earthtie_lite.tasks import NAMES, Task, country_of, people_within
-from earthtie_lite.terrain import elevation
 
 KNOWN = {
     "Denver": [-104.99, 39.74],

@@ -1,0 +1,1 @@
+"""The tables of results: what is compared, trained, scored, kept and read back."""

@@ -1,0 +1,80 @@
+"""The embedded sample arranged on purpose: all modalities at the same places, or far apart."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import sample as embedded
+from ..coords import Array, block_ids
+from ..features import CharacterNGrams, encode
+from ..modalities import NAMES, PATCH_PIXELS, Modality, fit_filters, thinned_names
+from ..streams import stream
+
+ARRANGEMENTS = ("same", "apart", "regions")
+REGION_KM = 1000.0  # side of the equal-area cells that make up a region
+
+
+def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality]:
+    """Load the three modalities at places of names, arranged as asked.
+
+    Names are the only observations that are not made everywhere, so images are taken where names
+    are. All arrangements use n pairs a modality.
+
+    Parameters
+    ----------
+    arrangement : {"same", "apart", "regions"}
+        Every modality observes the same n places; each has n places of its own among all names; or
+        each has them in cells of 1,000 km, dealt by the seed, that no other modality sees.
+    n : int
+        Places a modality.
+    seed : int
+
+    Returns
+    -------
+    dict of str to Modality
+
+    Raises
+    ------
+    ValueError
+        If the arrangement is unknown or the gazetteer has too few names for it.
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
+        raise ValueError(f"n must be an integer of at least 2, got {n!r}")
+    if arrangement not in ARRANGEMENTS:
+        raise ValueError(f"unknown arrangement {arrangement!r}: expected one of {ARRANGEMENTS}")
+    names = thinned_names()
+    lonlat = names[["lon", "lat"]].to_numpy(dtype=np.float64)
+    if arrangement == "regions":
+        group = _regions(lonlat, seed)
+    elif arrangement == "apart":
+        group = stream("modality of a name", seed).permutation(np.arange(len(lonlat)) % len(NAMES))
+    else:
+        group = np.zeros(len(lonlat), dtype=np.int64)
+    order = stream("arranged names", seed).permutation(len(lonlat))
+    found = {}
+    for k, name in enumerate(NAMES):
+        rows = order[group[order] == (0 if arrangement == "same" else k)][:n]
+        if len(rows) < n:
+            raise ValueError(f"only {len(rows):,} names are there for {name!r}, n was {n:,}")
+        places = lonlat[rows]
+        if name == "text":
+            ngrams = CharacterNGrams()
+            features = encode(ngrams, names["name"].iloc[rows].tolist())
+            found[name] = Modality(name, places, features, ngrams, f"names, {arrangement}")
+        else:
+            patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
+            filters = fit_filters(places, patches, seed)
+            found[name] = Modality(
+                name, places, encode(filters, patches), filters, f"{name}.tif, {arrangement}"
+            )
+    return found
+
+
+def _regions(lonlat: Array, seed: int) -> NDArray[np.int64]:
+    """Deal cells in random order to the modality with the fewest names: its number, (N,)."""
+    cells, cell = np.unique(block_ids(lonlat, REGION_KM), return_inverse=True)
+    counts, rng = np.bincount(cell), stream("regions of modalities", seed)
+    owner, held = np.empty(len(cells), dtype=np.int64), np.zeros(len(NAMES))
+    for k in rng.permutation(len(cells)):
+        owner[k] = held.argmin()
+        held[owner[k]] += counts[k]
+    return rng.permutation(len(NAMES))[owner[cell]]

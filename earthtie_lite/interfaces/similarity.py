@@ -1,0 +1,180 @@
+"""How similar each place on land is to an observation: on a grid, as a map or a GeoTIFF."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import maps
+from .. import sample as embedded
+from ..features import Features
+from ..models import EarthTie
+from ..storage import write_atomic
+from .pixels import WORLD, Bounds, PixelGrid, make_grid, tiles
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RASTERS, IMAGES = (".tif", ".tiff"), (".png", ".pdf", ".svg")
+TILE = 128  # pixels on a side that are compared at a time: bounds memory, not results
+MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure shows
+
+
+def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0) -> PixelGrid:
+    """Describe the grid of a map, and check that a file of this name can hold it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ending in .png, .pdf, .svg or .tif.
+    region : (west, south, east, north)
+        In degrees. Across the date line east is larger than 180: (170, -50, 190, -30).
+    spacing_deg : float
+        Side of a pixel. Around the whole globe it is changed to what divides 180 degrees.
+
+    Raises
+    ------
+    ValueError
+        If the name, the region or the spacing is not understood, or there are too many pixels.
+
+    Examples
+    --------
+    >>> map_grid("world.png", spacing_deg=0.7).shape
+    (257, 514)
+    """
+    suffix = Path(path).suffix.lower()
+    kinds = [known for known in MOST if suffix in known]
+    if not kinds:
+        raise ValueError(
+            f"expected a name that ends in one of {', '.join(IMAGES + RASTERS)}, got "
+            f"{Path(path).name!r}"
+        )
+    if not np.isfinite(spacing_deg) or not 0 < spacing_deg <= 30:
+        raise ValueError(f"spacing_deg must lie in (0, 30], got {spacing_deg}")
+    if region[2] - region[0] == 360:
+        spacing_deg = 180 / round(180 / spacing_deg)
+    grid = make_grid(region, spacing_deg)
+    height, width = grid.shape
+    if height * width > MOST[kinds[0]]:
+        raise ValueError(
+            f"a grid of {spacing_deg:g} degrees has {height:,} x {width:,} pixels there, more than "
+            f"{MOST[kinds[0]]:,}: raise the spacing or choose a smaller region"
+            + (", or write a GeoTIFF (.tif)" if kinds[0] is IMAGES else "")
+        )
+    return grid
+
+
+def similarity_grid(
+    model: EarthTie,
+    tied: ArrayLike,
+    grid: PixelGrid,
+    progress: Callable[[int, int], None] | None = None,
+) -> Features:
+    """Compare the places of a grid with an embedded observation.
+
+    Parameters
+    ----------
+    model : EarthTie
+    tied : array, shape (1, tied_dim)
+        From :meth:`~earthtie_lite.models.EarthTie.embed_modality`.
+    grid : PixelGrid
+    progress : callable, optional
+        Is told after each tile how many are done, and how many there are.
+
+    Returns
+    -------
+    array, shape (H, W), float32
+        The cosine in the tied space; NaN in the sea and in Antarctica, which training never saw.
+
+    Raises
+    ------
+    ValueError
+        If no pixel's centre is land.
+    """
+    values = np.full(grid.shape, np.nan, dtype=np.float32)
+    windows = list(tiles(grid.shape, TILE))
+    for done, window in enumerate(windows, 1):
+        places = grid.lonlat(window)
+        land = np.flatnonzero(np.isfinite(places).all(axis=1))
+        if len(land):
+            land = land[embedded.is_land(places[land])]
+        if len(land):
+            found = np.full(len(places), np.nan, dtype=np.float32)
+            found[land] = model.similarity(places[land], tied)[:, 0]
+            values[window.toslices()] = found.reshape(window.height, window.width)
+        if progress is not None:
+            progress(done, len(windows))
+    if not np.isfinite(values).any():
+        raise ValueError("the region has no land at this spacing: choose another one or a finer")
+    return values
+
+
+def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title: str) -> None:
+    """Write similarities (H, W) as the name of the file asks for: a map, or a GeoTIFF."""
+    path = Path(path)
+    if path.suffix.lower() in RASTERS:
+        write_atomic(path, _geotiff(values, grid, title))
+        return
+    figure = similarity_map(values, grid, title)
+    image = io.BytesIO()
+    figure.savefig(image, format=path.suffix[1:].lower(), dpi=200, bbox_inches="tight")
+    maps.plt.close(figure)
+    write_atomic(path, image.getvalue())
+
+
+def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:
+    """Return a GeoTIFF of one band, named by the title."""
+    from rasterio.io import MemoryFile
+    from rasterio.transform import from_origin
+
+    profile = {
+        "driver": "GTiff",
+        "height": values.shape[0],
+        "width": values.shape[1],
+        "count": 1,
+        "dtype": "float32",
+        "nodata": np.nan,
+        "crs": grid.crs,
+        "transform": from_origin(grid.left, grid.top, *grid.step),
+        "compress": "deflate",
+        "predictor": 3,
+        "tiled": True,
+    }
+    with MemoryFile() as file:
+        with file.open(**profile) as raster:
+            raster.write(values, 1)
+            raster.set_band_description(1, title)
+        return bytes(file.getbuffer())
+
+
+def similarity_map(values: Features, grid: PixelGrid, title: str) -> "Figure":
+    """Draw similarities (H, W) in the Equal Earth projection, the world or a region of it."""
+    style: dict[str, Any] = {"cmap": "cividis"}
+    label, title = "cosine in the tied space", title.replace("$", r"\$")
+    height, width = values.shape
+    if grid.left == -180 and width == 2 * height and np.isclose(width * grid.step[0], 360):
+        return maps.prediction_map({title: values.astype(np.float64)}, label, **style)
+    x = grid.left + np.arange(width + 1) * grid.step[0]
+    y = np.maximum(grid.top - np.arange(height + 1) * grid.step[1], -90.0)
+    middle = (x[0] + x[-1]) / 2
+    plate = maps.ccrs.PlateCarree(central_longitude=middle)
+    figure = maps.plt.figure(figsize=(8.0, 6.0), layout="constrained")
+    ax: Any = figure.add_subplot(projection=maps.ccrs.EqualEarth(central_longitude=middle))
+    style |= dict(zip(("vmin", "vmax"), np.nanpercentile(values, [1, 99])))
+    drawn = ax.pcolormesh(
+        x - middle, y, np.ma.masked_invalid(values), transform=plate, rasterized=True, **style
+    )
+    outlines = embedded.land().geometry
+    ax.add_geometries(
+        outlines, maps.ccrs.PlateCarree(), facecolor="none", edgecolor=maps.LINE, lw=0.5, zorder=3
+    )
+    ax.set_extent((x[0] - middle, x[-1] - middle, y[-1], y[0]), crs=plate)
+    ax.set_facecolor(maps.MISSING)
+    ax.set_title(title, fontsize=10)
+    figure.colorbar(
+        drawn, ax=ax, orientation="horizontal", shrink=0.5, aspect=40, label=label, extend="both"
+    )
+    return figure

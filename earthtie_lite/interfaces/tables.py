@@ -1,0 +1,258 @@
+"""Embeddings for the places of a table, in memory or in a file, and the places most alike."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..coords import Array, as_lonlat, great_circle_km
+from ..features import Features
+from ..pretrained import load_pretrained
+from .places import RowName, lonlat_of
+from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SLICE = 50_000  # places compared at a time: bounds memory, not results
+
+
+class Embeds(Protocol):
+    """What embeds places: a model of this package, or anything with the same method."""
+
+    def embed(self, lonlat: ArrayLike) -> Features:
+        """Return the embedding (N, D) of places (N, 2)."""
+
+
+def as_model(model: str | Embeds) -> Embeds:
+    """Return a model, loading it where a name is given."""
+    if isinstance(model, str):
+        return load_pretrained(model)
+    if not callable(getattr(model, "embed", None)):
+        hint = "; pass its .model" if hasattr(model, "model") else ""
+        raise ValueError(
+            f"model must be a name or have a method embed, got {type(model).__name__}{hint}"
+        )
+    return model
+
+
+def embed_places(model: Embeds, lonlat: Array) -> Features:
+    """Embed checked places (N, 2), and check that there is one vector (D,) for each: (N, D)."""
+    z = np.asarray(model.embed(lonlat), dtype=np.float32)
+    if z.ndim != 2 or len(z) != len(lonlat):
+        raise ValueError(
+            f"the model must return ({len(lonlat)}, D) for that many places: {z.shape}"
+        )
+    return z
+
+
+def column_names(width: int, prefix: str = "e") -> list[str]:
+    """Name the columns of an embedding, alike in tables, pipelines and rasters.
+
+    Examples
+    --------
+    >>> column_names(3)
+    ['e000', 'e001', 'e002']
+    """
+    return [f"{prefix}{column:03d}" for column in range(width)]
+
+
+def embed_table(
+    table: Any, model: str | Embeds = "melt", lon: Any = None, lat: Any = None, prefix: str = "e"
+) -> "pd.DataFrame":
+    """Join embeddings to a table of places.
+
+    Parameters
+    ----------
+    table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
+        Places as :func:`~earthtie_lite.interfaces.places.lonlat_of` takes them. It is not changed.
+    model : str or object with a method ``embed``
+        A name as :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+    lon, lat : label, optional
+        Columns of longitude and latitude.
+    prefix : str
+        Of the new columns, which are numbered from ``e000``.
+
+    Returns
+    -------
+    DataFrame
+        Rows, index and columns of the table, then the embedding, float32. A GeoDataFrame stays one.
+
+    Raises
+    ------
+    ValueError
+        If a place is wrong, or a new column's name is taken.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> cities = pd.DataFrame({"name": ["Berlin", "Manaus"], "lon": [13.4, -60], "lat": [52.5, -3]})
+    >>> embed_table(cities).shape
+    (2, 259)
+    """
+    import pandas as pd
+
+    table = _as_frame(table)
+    z = embed_places(as_model(model), lonlat_of(table, lon, lat))
+    names = column_names(z.shape[1], prefix)
+    _refuse_taken(table.columns, names, "choose another prefix=")
+    return pd.concat([table, pd.DataFrame(z, index=table.index, columns=names)], axis=1)
+
+
+def _as_frame(places: Any) -> Any:
+    """Return places as a table."""
+    import pandas as pd
+
+    if hasattr(places, "columns"):
+        return places
+    if hasattr(places, "to_frame"):
+        return places.to_frame(places.name or "geometry")
+    return pd.DataFrame(as_lonlat(places), columns=["lon", "lat"])
+
+
+def _refuse_taken(columns: Any, names: Sequence[str], hint: str) -> None:
+    """Refuse new columns whose names the table has."""
+    if taken := [name for name in names if name in columns]:
+        raise ValueError(f"the table has columns {taken[:3]} already: {hint}")
+
+
+def nearest(
+    model: str | Embeds,
+    place: ArrayLike,
+    places: Any,
+    k: int = 10,
+    lon: Any = None,
+    lat: Any = None,
+) -> "pd.DataFrame":
+    """Find the places whose embeddings are most like that of one place.
+
+    Parameters
+    ----------
+    model : str or object with a method ``embed``
+    place : (longitude, latitude), degrees
+    places : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
+        The place itself is found too, where it is among them.
+    k : int
+        Rows to return; all, where there are fewer.
+    lon, lat : label, optional
+        Columns of longitude and latitude.
+
+    Returns
+    -------
+    DataFrame
+        Rows of ``places`` with their index, the most similar first, and two columns more:
+        similarity (cosine, in [-1, 1]) and km (on a great circle).
+
+    Examples
+    --------
+    >>> nearest("melt", (13.4, 52.5), [[-60.0, -3.1], [21.0, 52.2]], k=1)[["lon", "lat"]]
+        lon   lat
+    1  21.0  52.2
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ValueError(f"k must be an integer of at least 1, got {k!r}")
+    made, table = as_model(model), _as_frame(places)
+    _refuse_taken(table.columns, ["similarity", "km"], "rename them first")
+    here, lonlat = as_lonlat(np.asarray(place)[np.newaxis]), lonlat_of(table, lon, lat)
+    query = _unit(embed_places(made, here))[0]
+    rows, cosines = np.empty(0, dtype=np.int64), np.empty(0)
+    for start in range(0, len(lonlat), SLICE):
+        found = _unit(embed_places(made, lonlat[start : start + SLICE])) @ query
+        rows = np.concatenate([rows, np.arange(start, start + len(found))])
+        cosines = np.concatenate([cosines, found])
+        best = np.argsort(-cosines, kind="stable")[:k]
+        rows, cosines = rows[best], cosines[best]
+    km = great_circle_km(np.repeat(here, len(rows), axis=0), lonlat[rows])
+    return table.iloc[rows].assign(similarity=np.clip(cosines, -1.0, 1.0), km=km)
+
+
+def _unit(z: Features) -> Features:
+    """Scale vectors (N, D) to unit length."""
+    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
+def embed_file(
+    source: str | Path,
+    target: str | Path,
+    model: str | Embeds = "melt",
+    lon: str | None = None,
+    lat: str | None = None,
+    rows: int = 50_000,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> int:
+    """Join embeddings to a file of places, a part at a time: it may be larger than the memory.
+
+    The cells of a CSV file stay text as they are ("NA" is Namibia, "007" keeps its zeros); only in
+    Parquet the coordinates become numbers. The points of GeoParquet count before columns, and what
+    is written from it to Parquet is GeoParquet again.
+
+    Parameters
+    ----------
+    source : str or Path
+        Ending in .csv, .csv.gz or .parquet; CSV has commas, one line of names and UTF-8.
+    target : str or Path
+        Ending likewise. It appears, or is replaced, when it is whole.
+    model : str or object with a method ``embed``
+    lon, lat : str, optional
+        Columns of longitude and latitude, found as in
+        :func:`~earthtie_lite.interfaces.places.lonlat_of`.
+    rows : int
+        Rows held at a time, at most: bounds memory, not results.
+    progress : callable, optional
+        Is told after each part how many rows are done, and how many there are (None for CSV).
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    ValueError
+        If the source cannot be read, has no rows or, with the row, a wrong place; if a new column's
+        name is taken; if CSV cannot hold a column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import pandas as pd
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cities = pd.DataFrame({"name": ["Windhoek"], "lon": [17.1], "lat": [-22.6]})
+    ...     cities.to_csv(f"{folder}/cities.csv", index=False)
+    ...     embed_file(f"{folder}/cities.csv", f"{folder}/embedded.parquet")
+    1
+    """
+    source, target = Path(source).expanduser(), Path(target).expanduser()
+    if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
+        raise ValueError(f"rows must be an integer of at least 1, got {rows!r}")
+    text, csv = kind(source) == ".csv", kind(target) == ".csv"
+    table = open_rows(source, int(rows))
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"the target is the source, {source}: choose another name")
+    made, done = as_model(model), 0
+    names = column_names(embed_places(made, np.zeros((1, 2))).shape[1])
+    _refuse_taken(table.schema.names, names, "rename them first")
+    columns, locate = locator(table.schema, lon, lat)
+    with whole(target) as part:
+        if csv:
+            compression = "gzip" if target.suffix.lower() == ".gz" else None
+            writer = csv_writer(part, table.schema, names, compression)
+        else:
+            writer = parquet_writer(part, table.schema, names, columns if text else ())
+        with writer as write:
+            for batch in table.batches:
+                places = locate(batch, _row_of(source, done))
+                write(batch, places, embed_places(made, places))
+                done += batch.num_rows
+                if progress is not None:
+                    progress(done, table.total)
+        if not done:
+            raise ValueError(f"{source} has no rows: at least one place is needed")
+    return done
+
+
+def _row_of(source: Path, first: int) -> RowName:
+    """Return what names a row of a part of a file, counted from 0 after the line of names."""
+    return lambda row: f"row {first + row} of {source.name}"

@@ -1,0 +1,89 @@
+"""What the commands share: bars, hints and the checks before work starts."""
+
+import io
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from earthtie_lite.interfaces import console
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def command():
+    """Return what makes a command of a function and runs it: exit status, errors."""
+
+    def invoke(act):
+        group = console.Commands("group", commands=[click.Command("act", callback=act)])
+        done = CliRunner().invoke(group, ["act"])
+        return done.exit_code, done.stderr
+
+    return invoke
+
+
+def test_a_terminal_sees_how_much_is_done(monkeypatch):
+    monkeypatch.setattr("sys.stderr", screen := Terminal())
+    with console.bar("rows") as tell:
+        tell(3, None)
+        tell(5, 8)
+    assert "5/8" in screen.getvalue()
+    assert "rows" in screen.getvalue()
+
+
+def test_nothing_is_shown_where_there_is_no_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stderr", page := io.StringIO())
+    with console.bar("rows") as tell:
+        tell(5, 8)
+    assert page.getvalue() == ""
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError, ImportError])
+def test_a_refusal_is_one_line(command, kind):
+    def act():
+        raise kind("row 3 is wrong")
+
+    assert command(act) == (1, "Error: row 3 is wrong\n")
+
+
+def test_a_fault_of_the_program_is_not_hidden():
+    def act():
+        raise KeyError("a fault")
+
+    group = console.Commands("group", commands=[click.Command("act", callback=act)])
+    assert isinstance(CliRunner().invoke(group, ["act"]).exception, KeyError)
+
+
+def test_ctrl_c_comes_with_a_hint(command):
+    def act():
+        with console.hint("Do it again."):
+            raise KeyboardInterrupt
+
+    assert command(act) == (130, "\nInterrupted. Do it again.\n")
+
+
+def test_wrong_use_has_a_status_of_its_own(command):
+    def act():
+        with console.wrong_use():
+            raise ValueError("no such suffix")
+
+    status, errors = command(act)
+    assert status == 2
+    assert "Error: no such suffix" in errors
+
+
+def test_parquet_and_csv_are_read_alike(tmp_path):
+    csv, parquet = tmp_path / "a.csv", tmp_path / "a.parquet"
+    csv.write_text("country,ph\nNA,5.5\n,6\n")
+    table = console.read_table(csv, {})
+    assert table["country"].tolist()[0] == "NA"
+    assert table["country"].isna().tolist() == [False, True]
+    table.to_parquet(parquet)
+    assert console.read_table(parquet, {}).equals(table)
+    parquet.write_bytes(b"cut")
+    with pytest.raises(ValueError, match=r"a\.parquet cannot be read"):
+        console.read_table(parquet, {})
