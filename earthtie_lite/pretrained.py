@@ -1,14 +1,14 @@
-"""Trained models that travel with the package: embeddings without training or a network."""
+"""Trained models by name, which travel with the package, or from a folder: embeddings offline."""
 
+import json
 from pathlib import Path
 
-from .hub import HubModel
+from .checkpoint import load
 from .joined import JoinedEncoders
 from .models import EarthTie
 from .storage import data_folder
 
 NAMES = ("melt3", "melt", "salt", "satellite")
-_CLASSES: dict[str, type[HubModel]] = {c.__name__: c for c in (EarthTie, JoinedEncoders)}
 
 
 def folder() -> Path:
@@ -31,15 +31,22 @@ def list_pretrained() -> dict[str, str]:
     }
 
 
-def load_pretrained(name: str = "melt") -> EarthTie | JoinedEncoders:
-    """Load a trained model, offline.
+def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
+    """Load a trained model, offline: by its name, or from a folder.
 
     Parameters
     ----------
-    name : {"melt3", "melt", "salt", "satellite"}
+    name : {"melt3", "melt", "salt", "satellite"} or path
         "melt3" joins three trainings of MELT and has the best scores; it embeds places only.
         "melt", "salt" and "satellite" also compare places with images, lights and names. Each has
-        a card beside its weights, with scores and limits.
+        a card beside its weights, with scores and limits. Or the folder of a run or of a model
+        that was saved with :meth:`~earthtie_lite.hub.HubModel.save_pretrained`; what is on the Hub
+        is read by the class's ``from_pretrained``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or its files are damaged.
 
     Examples
     --------
@@ -47,15 +54,20 @@ def load_pretrained(name: str = "melt") -> EarthTie | JoinedEncoders:
     >>> z.shape
     (2, 256)
     """
-    import json
-
-    if name not in NAMES:
+    path = folder() / name if name in NAMES else Path(name).expanduser()
+    if (path / "run.json").is_file():
+        return load(path).model
+    config = path / "config.json"
+    if not config.is_file():
         raise ValueError(
-            f"unknown model {name!r}: expected one of {NAMES}; a saved run is read by load(), a "
-            "folder of save_pretrained by the class's from_pretrained()"
+            f"unknown model {str(name)!r}: expected one of {', '.join(NAMES)}, or the folder of a "
+            "saved run (with run.json) or model (with config.json)"
         )
-    path = folder() / name
-    made = _CLASSES[json.loads((path / "config.json").read_text(encoding="utf-8"))["class"]]
-    model = made.from_pretrained(path)
-    assert isinstance(model, EarthTie | JoinedEncoders)
-    return model
+    try:
+        made = json.loads(config.read_text(encoding="utf-8"))["class"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{config} is damaged: {error!r}") from error
+    for known in (EarthTie, JoinedEncoders):
+        if made == known.__name__:
+            return known.from_pretrained(path)
+    raise ValueError(f"{config} describes an unknown class of models, {made!r}")

@@ -79,8 +79,15 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 
 def human(size: int) -> str:
-    """Return a number of bytes in MB or GB."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    """Return a number of bytes in kB, MB or GB.
+
+    Examples
+    --------
+    >>> human(999), human(42_000_000)
+    ('1.0 kB', '42.0 MB')
+    """
+    scale, unit = (1e9, "GB") if size >= 1e9 else (1e6, "MB") if size >= 1e6 else (1e3, "kB")
+    return f"{size / scale:,.1f} {unit}"
 
 
 def data_folder(name: str) -> Path:

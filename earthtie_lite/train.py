@@ -307,6 +307,10 @@ def resume(
         free["epochs"] = 1
     if run.config.replace(**free) != config.replace(**free):
         raise ValueError(f"the run in {folder} has other settings: {run.config}")
+    if not run.history.empty and (past := run.history["epoch"].iloc[-1] + 1) > config.epochs:
+        raise ValueError(
+            f"the run in {folder} has {past} epochs already, not epochs={config.epochs}"
+        )
     if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")
     if encoder is not None and encoder.spec != run.model.encoder.spec:

@@ -26,7 +26,7 @@ ORDER += within("paper", "labels", "miniatures")
 ORDER += within("experiments", "peers", "pairing", "inference", "evaluate", "retrieval", "results")
 ORDER += within("experiments", "rows", "embeddings", "plans", "bottleneck", "runner", "charts")
 ORDER += within("interfaces", "places", "tablefiles", "tables", "embedder", "pixels", "grid")
-ORDER += within("interfaces", "similarity", "console", "cli")
+ORDER += within("interfaces", "similarity", "console", "training", "cli")
 FILES = sorted(FOLDER.rglob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

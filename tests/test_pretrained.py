@@ -1,5 +1,7 @@
 """The models that travel with the package."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,40 @@ def test_a_model_embeds_places_and_says_what_it_is(name):
 
 def test_all_together_are_small():
     assert sum(f.stat().st_size for f in pretrained.folder().rglob("*")) < SMALL_ENOUGH
+
+
+def test_a_model_is_read_from_a_folder_of_either_kind(tmp_path, three, make_encoder):
+    melt = et.fit(three, et.TrainConfig(epochs=1, batch_size=32), make_encoder())
+    places = sample_sphere(5, np.random.default_rng(0))
+    melt.save(tmp_path / "run")
+    melt.model.save_pretrained(tmp_path / "hub")
+    for folder in (tmp_path / "run", str(tmp_path / "hub")):
+        np.testing.assert_array_equal(
+            et.load_pretrained(folder).embed(places), melt.model.embed(places)
+        )
+        assert et.embed_table(places, folder).shape[0] == 5
+    joined = et.load_pretrained("melt3")
+    joined.save_pretrained(tmp_path / "joined")
+    np.testing.assert_array_equal(
+        et.load_pretrained(tmp_path / "joined").embed(places), joined.embed(places)
+    )
+
+
+def test_a_name_is_never_a_folder_and_a_path_never_a_name(tmp_path, monkeypatch):
+    (tmp_path / "melt").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert et.load_pretrained("melt").embed([[0.0, 50.0]]).shape == (1, 256)
+    with pytest.raises(ValueError, match="unknown model 'melt'"):
+        et.load_pretrained(Path("melt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "damaged"), ("{}", "damaged"), ('{"class": "Other"}', "'Other'")]
+)
+def test_a_folder_of_something_else_is_refused(tmp_path, content, message):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        et.load_pretrained(tmp_path)
 
 
 def test_an_unknown_name_is_refused():

@@ -367,6 +367,12 @@ def test_a_finished_run_resumes_to_itself(three, make_encoder, tmp_path):
     assert_same_run(et.fit(three, CONFIG, resume_from=tmp_path / "run"), run)
 
 
+def test_resuming_for_fewer_epochs_is_refused(three, make_encoder, tmp_path):
+    et.fit(three, CONFIG.replace(epochs=3), make_encoder(), save_to=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"has 3 epochs already, not epochs=2"):
+        et.fit(three, CONFIG.replace(epochs=2), resume_from=tmp_path / "run")
+
+
 @pytest.fixture(scope="module")
 def saved(three, make_encoder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"

@@ -3,33 +3,31 @@
 What takes time to import is imported by the command that needs it, so that help comes at once.
 """
 
-import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .console import (
+    FILE,
     Commands,
     bar,
-    check_run,
     check_target,
     hint,
+    in_lines,
     open_model,
     read_table,
+    with_lat,
+    with_lon,
+    with_missing,
     wrong_use,
 )
-
-if TYPE_CHECKING:
-    from ..modalities import Modality
+from .training import train
 
 Box = tuple[float, float, float, float]
 PATH = click.Path(path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 BOX: dict[str, Any] = {"nargs": 4, "type": float, "default": (-180.0, -90.0, 180.0, 90.0)}
-BOX["metavar"] = "WEST SOUTH EAST NORTH"
-SAMPLE = ("satellite", "lights", "text")  # the modalities of the embedded sample
 POSITIVE, COUNT = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
 # "-stan" and -60 are no options. For their sake no option has a short form.
 DASHES = {"ignore_unknown_options": True}
@@ -40,11 +38,7 @@ with_model = click.option(
     metavar="NAME|FOLDER",
     help="A name that `earthtie models` lists, or the folder of a saved run or model.",
 )
-with_force = click.option("--force", is_flag=True, help="Replace a file that exists.")
-with_lon = click.option(
-    "--lon", metavar="NAME", help="Column of longitude, if its name is unusual."
-)
-with_lat = click.option("--lat", metavar="NAME", help="Column of latitude, if its name is unusual.")
+with_force = click.option("--force", "overwrite", is_flag=True, help="Replace a file that exists.")
 
 
 @click.group(
@@ -72,11 +66,11 @@ def models() -> None:
 @with_model
 @with_lon
 @with_lat
+@with_missing("error", "drop", "keep")
+@click.option("--prefix", default="e", help="Of the new columns, which are numbered.")
 @click.option("--rows", default=50_000, type=COUNT, help="Rows held in memory at a time.")
 @with_force
-def embed(
-    source: Path, target: Path, model: str, lon: str | None, lat: str | None, rows: int, force: bool
-) -> None:
+def embed(source: Path, target: Path, model: str, overwrite: bool, **options: Any) -> None:
     """Join embeddings to a table of places.
 
     SOURCE and TARGET end in .csv, .csv.gz or .parquet. They may be larger than the memory. Cells
@@ -88,10 +82,11 @@ def embed(
     with wrong_use():
         for path in (source, target):
             kind(path)
-    check_target(target, force)
+    check_target(target, overwrite)
     started = time.perf_counter()
     with bar("rows") as progress:
-        done = embed_file(source, target, open_model(model), lon, lat, rows, progress)
+        made = open_model(model)
+        done = embed_file(source, target, made, progress=progress, overwrite=overwrite, **options)
     click.echo(f"{done:,} rows in {time.perf_counter() - started:.1f} s: {target}")
 
 
@@ -104,11 +99,17 @@ def embed(
 @click.argument("target", type=PATH)
 @with_model
 @click.option("--modality", default="text", help="The model's modality that reads TEXT.")
-@click.option("--region", help="In degrees.", **BOX)
+@click.option("--region", metavar="WEST SOUTH EAST NORTH", help="In degrees.", **BOX)
 @click.option("--spacing", default=1.0, type=click.FloatRange(0, 30, True), help="In degrees.")
 @with_force
 def map_(
-    text: str, target: Path, model: str, modality: str, region: Box, spacing: float, force: bool
+    text: str,
+    target: Path,
+    model: str,
+    modality: str,
+    region: Box,
+    spacing: float,
+    overwrite: bool,
 ) -> None:
     """Map how similar places are to a text.
 
@@ -124,7 +125,7 @@ def map_(
         raise click.NoSuchOption(text)
     with wrong_use():
         grid = map_grid(target, region, spacing)
-    check_target(target, force)
+    check_target(target, overwrite)
     made = open_model(model)
     if not isinstance(made, EarthTie):
         raise ValueError(f"the model {model} embeds places only: choose another, such as melt")
@@ -164,8 +165,9 @@ def nearest(
     """
     from . import tables
 
-    table = read_table(places, str)
-    found = tables.nearest(open_model(model), (longitude, latitude), table, count, lon, lat)
+    table, made = read_table(places, str), open_model(model)
+    with in_lines(places):
+        found = tables.nearest(made, (longitude, latitude), table, count, lon, lat)
     found = found.assign(similarity=found["similarity"].round(3), km=found["km"].round(1))
     click.echo(found.to_string(index=False, na_rep=""))
 
@@ -173,138 +175,56 @@ def nearest(
 @main.command(epilog="\b\nExample:\n  earthtie grid alps.tif --bounds 5 43 17 49 --resolution 0.1")
 @click.argument("target", type=PATH)
 @with_model
-@click.option("--bounds", help="In units of the CRS.", **BOX)
+@click.option("--bounds", metavar="LEFT BOTTOM RIGHT TOP", help="In units of the CRS.", **BOX)
 @click.option("--resolution", default=1.0, type=POSITIVE, help="In units of the CRS.")
 @click.option("--crs", default="EPSG:4326", help="Coordinate reference system.")
+@click.option(
+    "--band",
+    "bands",
+    multiple=True,
+    type=click.IntRange(min=0),
+    help="Column of the embedding to write, from 0; repeat it for several. By default all.",
+)
 @with_force
-def grid(target: Path, model: str, bounds: Box, resolution: float, crs: str, force: bool) -> None:
+def grid(
+    target: Path,
+    model: str,
+    bounds: Box,
+    resolution: float,
+    crs: str,
+    bands: tuple[int, ...],
+    overwrite: bool,
+) -> None:
     """Embed a grid of places as a GeoTIFF.
 
     TARGET is a Cloud-Optimised GeoTIFF with a band for each column of the embedding. What was
     stopped goes on when the same command is given again.
     """
+    import numpy as np
+
     from ..pretrained import NAMES
-    from .grid import embed_grid
+    from ..storage import human
+    from .grid import check_name, embed_grid, part_of
+    from .pixels import make_grid
 
-    check_target(target, force)
-    made = model if model in NAMES else open_model(model)  # the file will name a known one
-    with bar("tiles") as progress, hint("The same command goes on after the last whole tile."):
-        embed_grid(made, target, bounds, resolution, crs, progress=progress)
-    click.echo(f"{target}")
-
-
-@main.command(
-    epilog="\b\nExamples:\n  earthtie train my_run\n"
-    "  earthtie train my_run --table soil.csv --name soil --features ph,clay --pairs 5000\n"
-    "  earthtie embed places.csv embedded.parquet --model my_run"
-)
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--method", default="melt", type=click.Choice(["melt", "salt"]))
-@click.option(
-    "--modality",
-    "modalities",
-    multiple=True,
-    default=SAMPLE,
-    type=click.Choice(SAMPLE),
-    help="Of the embedded sample; repeat it for several.",
-)
-@click.option("--table", type=FILE, help="Places of your own, tied too: CSV or Parquet.")
-@click.option("--name", help="A word for the table's modality.")
-@click.option("--features", metavar="NAME,NAME", help="The table's columns of numbers.")
-@click.option("--text", metavar="NAME", help="Or its column of text.")
-@with_lon
-@with_lat
-@click.option(
-    "--pairs",
-    default=20_000,
-    type=click.IntRange(2, 100_000),
-    help="Of each modality of the sample.",
-)
-@click.option(
-    "--epochs", default=12, type=COUNT, help="MELT's pass over all modalities, SALT's over one."
-)
-@click.option("--batch-size", default=2048, type=click.IntRange(min=2))
-@click.option("--learning-rate", default=1e-3, type=POSITIVE)
-@click.option("--seed", default=0, type=click.IntRange(min=0), help="Of places and training.")
-@click.option("--resume", is_flag=True, help="Go on with the run in FOLDER, same settings.")
-def train(
-    folder: Path,
-    method: str,
-    modalities: tuple[str, ...],
-    table: Path | None,
-    name: str | None,
-    features: str | None,
-    text: str | None,
-    lon: str | None,
-    lat: str | None,
-    pairs: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    resume: bool,
-) -> None:
-    """Train a model and save the run.
-
-    It is trained on the embedded sample and, if you like, on a table of your own, and saved in
-    FOLDER after every epoch.
-    """
-    from ..config import TrainConfig
-    from ..modalities import load_sample
-    from ..progress import ProgressBar
-    from ..train import fit
-
-    own = {}
-    check_run(folder, resume)
-    if (table is None) != (name is None) or (table is None and (features or text)):
-        raise click.UsageError("--table needs a --name, --features or --text need a --table")
-    if table is not None and (features is None) == (text is None):
-        raise click.UsageError("say what is in the table: --features NAME,NAME or --text NAME")
-    if table is not None and name is not None:
-        own = {name: _own_modality(table, name, features, text, lon, lat)}
-    if taken := own.keys() & set(modalities):
-        raise click.UsageError(f"choose another --name: the sample has {taken.pop()!r} already")
-    config = TrainConfig(method, epochs, batch_size, learning_rate, seed=seed)
-    sample = {**load_sample(pairs, seed, modalities), **own}
-    shown = ProgressBar(epochs)
-    try:
-        run = fit(
-            sample, config, save_to=folder, resume_from=folder if resume else None, callback=shown
+    with wrong_use():
+        check_name(target)
+    check_target(target, overwrite)
+    made = open_model(model)
+    height, width = make_grid(bounds, resolution, crs).shape
+    depth = len(bands) or made.embed(np.zeros((1, 2))).shape[1]
+    size = human(4 * height * width * depth)
+    click.echo(f"{width:,} x {height:,} pixels, {depth} bands: {size} before compression")
+    known = model if model in NAMES else made  # the file names a known one
+    stopped = f"The same command goes on after the last whole tile; until then {part_of(target)} "
+    with bar("tiles") as progress, hint(stopped + "holds what is done."):
+        embed_grid(
+            known, target, bounds, resolution, crs, bands or None, progress, overwrite=overwrite
         )
-    except KeyboardInterrupt:
-        saved = (folder / "run.json").is_file()
-        raise KeyboardInterrupt(
-            "The same command with --resume goes on after the last whole epoch."
-            if saved
-            else "No epoch was complete, so nothing is saved."
-        ) from None
-    finally:
-        shown.bar.close()
-    loss, held_out = run.history["loss"], run.history["val_loss"].dropna()
-    click.echo(
-        f"loss: {loss.iloc[0]:.3f} in the first step, {loss.iloc[-1]:.3f} in the last; held out: "
-        f"{held_out.iloc[0]:.3f} after the first epoch, {held_out.iloc[-1]:.3f} after the last\n\n"
-        f"The run is in {folder}. In Python:\n\n"
-        "    import earthtie_lite as et\n"
-        f"    model = et.load({str(folder)!r}).model\n"
-        "    z = model.embed([[13.4, 52.5]])  # longitude, latitude\n\n"
-        f"or here: earthtie embed places.csv embedded.parquet --model {shlex.quote(str(folder))}"
-    )
+    click.echo(f"{human(target.stat().st_size)}: {target}")
 
 
-def _own_modality(
-    path: Path, name: str, features: str | None, text: str | None, lon: str | None, lat: str | None
-) -> "Modality":
-    """Make a modality of a table's columns."""
-    from ..modalities import Modality
-    from .places import lonlat_of
-
-    table = read_table(path, {} if text is None else {text: str})
-    places = lonlat_of(table, lon, lat)
-    table = table.assign(lon=places[:, 0], lat=places[:, 1])
-    columns = None if features is None else [column.strip() for column in features.split(",")]
-    return Modality.from_frame(table, name, features=columns, text=text)
-
+main.add_command(train)
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
-"""What the commands share: errors in one line, checks before work starts, models, tables, bars."""
+"""What the commands share: options, errors in one line, checks before work starts, tables, bars."""
 
 import contextlib
-import json
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,11 +17,28 @@ if TYPE_CHECKING:
     from ..models import EarthTie
 
 
-class Commands(click.Group):
-    """Commands that fail in one line: status 1 for bad data, 2 for wrong use, 130 for Ctrl-C."""
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+with_lon = click.option(
+    "--lon", metavar="NAME", help="Column of longitude, if its name is unusual."
+)
+with_lat = click.option("--lat", metavar="NAME", help="Column of latitude, if its name is unusual.")
+
+
+def with_missing(*choices: str) -> Callable[[Any], Any]:
+    """Return the option that says what becomes of rows that lack something."""
+    return click.option(
+        "--missing",
+        default=choices[0],
+        type=click.Choice(choices),
+        help="What becomes of rows that lack a place or a value.",
+    )
+
+
+class Command(click.Command):
+    """A command that fails in one line: status 1 for bad data, 2 for wrong use, 130 for Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run the command."""
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
@@ -29,7 +46,7 @@ class Commands(click.Group):
             except BrokenPipeError:
                 raise  # whoever read the output has gone, which click ends without a word
             except (ValueError, OSError, ImportError) as error:
-                raise click.ClickException(str(error)) from error
+                raise click.ClickException(as_typed(str(error))) from error
             except KeyboardInterrupt as interrupt:
                 click.echo(f"\nInterrupted. {interrupt}".rstrip(), err=True)
                 raise click.exceptions.Exit(130) from None
@@ -37,14 +54,56 @@ class Commands(click.Group):
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """Show a warning in one line."""
-    click.echo(f"Warning: {message}", err=True)
+    click.echo(f"Warning: {as_typed(str(message))}", err=True)
+
+
+def as_typed(message: str) -> str:
+    """Turn Python's arguments into the command's options: missing='drop' into --missing drop."""
+    for option in click.get_current_context().command.params:
+        if not isinstance(option, click.Option) or option.name is None:
+            continue
+        typed, name = option.opts[0], rf"\b{option.name}"
+        message = re.sub(rf"{name}='?(?=\w)", f"{typed} ", message)
+        if option.is_flag:
+            message = message.replace(f"{typed} True", typed)
+        message = re.sub(rf"({typed} \w+)'", r"\1", message)
+        message = re.sub(rf"{name}=", typed, message)
+        if "_" in option.name:
+            message = re.sub(rf"{name}\b", typed, message)
+    return message
+
+
+class Commands(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+
+
+@contextlib.contextmanager
+def in_lines(path: Path) -> Iterator[None]:
+    """Name the rows of a file that was read whole as the file counts them."""
+    from .tablefiles import row_of
+
+    def named(message: str) -> str:
+        found = r"\brow (\d+)(?: \(index [^)]*\))?"
+        return re.sub(found, lambda row: row_of(path, int(row[1])), message)
+
+    try:
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always", UserWarning)
+            yield
+    except ValueError as error:
+        raise ValueError(named(str(error))) from error
+    finally:
+        for note in noted:
+            warnings.warn(named(str(note.message)), note.category, stacklevel=3)
 
 
 def read_table(path: Path, dtype: Any) -> "pd.DataFrame":
     """Read a table whole; only an empty cell of CSV is missing, for "NA" is Namibia."""
     import pandas as pd
 
-    from .tablefiles import kind
+    from .tablefiles import LATIN, kind
 
     with wrong_use():
         found = kind(path)
@@ -52,37 +111,22 @@ def read_table(path: Path, dtype: Any) -> "pd.DataFrame":
         if found == ".parquet":
             return pd.read_parquet(path)
         return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not in UTF-8: {LATIN} ({error})") from error
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def open_model(name: str) -> "EarthTie | JoinedEncoders":
-    """Load a model: by its name, from a saved run, or from the files of the Hub in a folder."""
-    from ..checkpoint import load
-    from ..joined import JoinedEncoders
-    from ..models import EarthTie
-    from ..pretrained import NAMES, load_pretrained
+    """Load a model by its name or from its folder."""
+    from ..pretrained import load_pretrained
 
-    folder = Path(name)
-    config = folder / "config.json"
-    if name in NAMES:
-        return load_pretrained(name)
-    if (folder / "run.json").is_file():
-        return load(folder).model
-    if not config.is_file():
-        raise click.BadParameter(
-            f"unknown model {name!r}: expected one of {', '.join(NAMES)}, or the folder of a saved "
-            "run (with run.json) or model (with config.json)",
-            param_hint="--model",
-        )
     try:
-        made = json.loads(config.read_text(encoding="utf-8"))["class"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{config} is damaged: {error!r}") from error
-    for known in (EarthTie, JoinedEncoders):
-        if made == known.__name__:
-            return known.from_pretrained(folder)
-    raise ValueError(f"{config} describes an unknown class of models, {made!r}")
+        return load_pretrained(name)
+    except ValueError as error:
+        if str(error).startswith("unknown model"):
+            raise click.BadParameter(str(error), param_hint="--model") from error
+        raise
 
 
 def check_run(folder: Path, resume: bool) -> None:
@@ -103,16 +147,18 @@ def check_target(path: Path, force: bool) -> None:
         raise click.UsageError(f"{path} is a folder: expected the name of a file")
     if path.exists() and not force:
         raise click.UsageError(f"{path} exists: add --force or choose another name")
+    if not path.parent.exists():
+        raise click.UsageError(f"there is no folder {path.parent}")
     check_writable(path.parent)
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder in which no file can be made."""
+    """Refuse a folder in which no file can be made, or which cannot be made itself."""
+    there = next(known for known in (folder, *folder.absolute().parents) if known.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise click.ClickException(f"cannot write into {folder}: {error.strerror}") from error
+        raise click.ClickException(f"cannot write into {there}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -121,7 +167,7 @@ def wrong_use() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(as_typed(str(error))) from error
 
 
 @contextlib.contextmanager

@@ -31,13 +31,15 @@ PROBES = np.array([[13.4, 52.5], [-60.0, -3.1], [151.2, -33.9], [0.0, 90.0]])  #
 
 
 def embed_grid(
-    model: str | Embeds,
+    model: str | Path | Embeds,
     path: str | Path,
     bounds: Sequence[float] = WORLD,
     resolution: float | Sequence[float] = 1.0,
     crs: Any = "EPSG:4326",
     bands: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
     """Embed the pixel centres of a grid into a Cloud-Optimised GeoTIFF; what was killed goes on.
 
@@ -48,8 +50,8 @@ def embed_grid(
 
     Parameters
     ----------
-    model : str or object with a method ``embed``
-        A name as :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+    model : str, Path or object with a method ``embed``
+        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     path : str or Path
         Ending in .tif. The file appears, or is replaced, when it is whole.
     bounds : (left, bottom, right, top)
@@ -63,6 +65,8 @@ def embed_grid(
         Columns of the embedding to write, by default all.
     progress : callable, optional
         Is told after each tile how many are done, and how many there are.
+    overwrite : bool
+        Replace a file that exists.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def embed_grid(
     Raises
     ------
     ValueError
-        If the grid, the bands or the name of the file are not understood.
+        If the grid, the bands or the name of the file are not understood, or the file exists.
     OSError
         If the disk is too full or another process is writing the same file.
 
@@ -90,16 +94,17 @@ def embed_grid(
     import filelock
 
     path, grid, made = Path(path).expanduser(), make_grid(bounds, resolution, crs), as_model(model)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise ValueError(f"expected a name that ends in .tif, got {path.name!r}")
+    check_name(path)
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: choose another name, or replace it with overwrite=True")
     probes = embed_places(made, PROBES)
     columns = _columns(bands, probes.shape[1])
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
     tags = {
-        "EARTHTIE_MODEL": model if isinstance(model, str) else type(model).__name__,
+        "EARTHTIE_MODEL": type(made).__name__ if model is made else Path(str(model)).name,
         "EARTHTIE_VERSION": importlib.import_module("earthtie_lite").__version__,
     }
-    folder = path.with_name(f".{path.name}.part")
+    folder = part_of(path)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder / LOCK, timeout=0):
@@ -111,6 +116,17 @@ def embed_grid(
     except filelock.Timeout as error:
         raise OSError(f"another process is writing {path}: wait for it") from error
     return path
+
+
+def check_name(path: Path) -> None:
+    """Refuse the name of a file that is no GeoTIFF's."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"expected a name that ends in .tif, got {path.name!r}")
+
+
+def part_of(path: Path) -> Path:
+    """Return the hidden folder in which a file is made."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _columns(bands: Sequence[int] | None, width: int) -> list[int]:

@@ -10,11 +10,79 @@ from ..coords import Array, as_lonlat
 if TYPE_CHECKING:
     import pandas as pd
 
-LONGITUDE, LATITUDE = ("lon", "longitude", "lng", "long", "x"), ("lat", "latitude", "y")
+USUAL = (("lon", "longitude", "lng", "long"), ("lat", "latitude"))
+PLANE = (("x",), ("y",))  # longitude and latitude where no others are there
 RowName = Callable[[int], str]  # how an error calls a row
 
 
-def lonlat_of(table: Any, lon: Any = None, lat: Any = None) -> Array:
+class Faults:
+    """The rows of a table, seen in parts, that have no usable place: the first, and how many.
+
+    Parameters
+    ----------
+    name : callable
+        Takes the number of a row, from 0, and returns what an error calls it.
+    missing : {"error", "drop", "keep"}
+        Whether a missing place is a fault; one out of range always is.
+    hint : str
+        What to do about missing places.
+    """
+
+    def __init__(
+        self, name: RowName, missing: str = "error", hint: str = "correct or remove such rows first"
+    ) -> None:
+        if missing not in ("error", "drop", "keep"):
+            raise ValueError(f"missing must be 'error', 'drop' or 'keep', got {missing!r}")
+        self.name, self.missing, self.hint = name, missing, hint
+        self.rows, self.lacking, self.wrong, self.first = 0, 0, 0, ""
+
+    def see(self, places: Array, lon: "pd.Series", lat: "pd.Series") -> None:
+        """Look at places (n, 2), NaN where there is none, and the columns that they come from."""
+        lacking = np.isnan(places).any(axis=1)
+        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1)
+        wrong = beyond | lacking if self.missing == "error" else beyond
+        if wrong.any() and not self.first:
+            row = int(np.argmax(wrong))
+            (raw,) = (lat if np.isfinite(places[row, 0]) else lon).iloc[[row]].tolist()
+            self.first = self._describe(places[row], raw, self.name(self.rows + row))
+        self.rows += len(places)
+        self.lacking += int(lacking.sum())
+        self.wrong += int(wrong.sum())
+
+    def _describe(self, place: Array, raw: Any, row: str) -> str:
+        """Say what is wrong with a place (2,)."""
+        if np.isnan(place).any():
+            axis = "longitude" if np.isnan(place[0]) else "latitude"
+            return (
+                f"{axis} must be a number of degrees, got {raw!r} in {row}: missing, infinite or "
+                f"no number; {self.hint}"
+            )
+        try:
+            as_lonlat(place[np.newaxis])
+        except ValueError as error:
+            metres = np.abs(place).max() > 360
+            hint = " Metres need a geometry with its CRS." if metres else ""
+            return str(error).replace("row 0", row) + hint
+        raise AssertionError
+
+    def refuse(self) -> None:
+        """Raise a ValueError about the first fault, if there is one, or where there is no place."""
+        if self.first:
+            many = f"{self.wrong:,} of {self.rows:,} rows are wrong, the first: "
+            raise ValueError((many if self.wrong > 1 else "") + self.first)
+        if not self.rows:
+            raise ValueError("the table has no rows: at least one place is needed")
+        if self.lacking == self.rows:
+            raise ValueError(f"none of the {self.rows:,} rows has a place")
+
+
+def lonlat_of(
+    table: Any,
+    lon: Any = None,
+    lat: Any = None,
+    missing: str = "error",
+    hint: str = "correct or remove such rows first",
+) -> Array:
     """Return the places of a table, checked.
 
     Parameters
@@ -23,7 +91,11 @@ def lonlat_of(table: Any, lon: Any = None, lat: Any = None) -> Array:
         A geometry counts before columns; points in any CRS are reprojected to EPSG:4326.
     lon, lat : label, optional
         Columns of longitude and latitude, degrees. By default the only ones with a usual name, in
-        any case: lon, longitude, lng or long with lat or latitude, or x with y.
+        any case: lon, longitude, lng or long and lat or latitude; where there are none, x and y.
+    missing : {"error", "drop", "keep"}
+        Whether a row of a table without a place is refused, or is NaN; none is left out here.
+    hint : str
+        What an error about a missing place suggests.
 
     Returns
     -------
@@ -33,7 +105,7 @@ def lonlat_of(table: Any, lon: Any = None, lat: Any = None) -> Array:
     ------
     ValueError
         If no column or several have a usual name, if a geometry has no CRS or is no point, or, with
-        the row, if a coordinate is missing, infinite or out of range.
+        the first row and how many there are, if a coordinate is missing, infinite or out of range.
 
     Examples
     --------
@@ -42,18 +114,25 @@ def lonlat_of(table: Any, lon: Any = None, lat: Any = None) -> Array:
     >>> lonlat_of(cities)
     array([[31.24, 30.04]])
     """
+    points = None
     if hasattr(table, "to_crs") and lon is None and lat is None:
         points = table if not hasattr(table, "columns") else _active_geometry(table)
-        if points is not None:
-            return from_points(points, _namer(points.index))
-    if not hasattr(table, "iloc"):
-        if hasattr(table, "to_pandas"):
-            raise ValueError("expected a table of pandas or GeoPandas: pass table.to_pandas()")
-        return as_lonlat(table)
-    if not hasattr(table, "columns"):
-        raise ValueError("expected a table or points, got a single column")
-    lon, lat = coordinate_columns(list(table.columns), lon, lat)
-    return from_columns(table[lon], table[lat], _namer(table.index))
+    if points is None:
+        if not hasattr(table, "iloc"):
+            if hasattr(table, "to_pandas"):
+                raise ValueError("expected a table of pandas or GeoPandas: pass table.to_pandas()")
+            return as_lonlat(table)
+        if not hasattr(table, "columns"):
+            raise ValueError("expected a table or points, got a single column")
+        lon, lat = coordinate_columns(list(table.columns), lon, lat)
+    faults = Faults(_namer(table.index), missing, hint)
+    places = (
+        from_columns(table[lon], table[lat], faults)
+        if points is None
+        else from_points(points, faults)
+    )
+    faults.refuse()
+    return places
 
 
 def _active_geometry(table: Any) -> Any:
@@ -63,23 +142,24 @@ def _active_geometry(table: Any) -> Any:
 
 def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None) -> tuple[Any, Any]:
     """Return the columns of longitude and latitude: those given, else those with a usual name."""
+    names = [str(column).strip().lower() for column in columns]
+    degrees = any(name in usual for usual in USUAL for name in names)
     found = []
-    for what, name, usual in (("longitude", lon, LONGITUDE), ("latitude", lat, LATITUDE)):
-        named = [c for c in columns if str(c).strip().lower() in usual] if name is None else [name]
-        if name is not None and columns.count(name) != 1:
-            raise ValueError(f"{what} {name!r} is not one of the columns: {list(columns)}")
+    for axis, (what, given) in enumerate((("longitude", lon), ("latitude", lat))):
+        if given is not None:
+            if list(columns).count(given) != 1:
+                raise ValueError(f"{what} {given!r} is not one of the columns: {list(columns)}")
+            found.append(given)
+            continue
+        usual = USUAL[axis] if degrees else PLANE[axis]
+        named = [column for column, name in zip(columns, names) if name in usual]
         if len(named) != 1:
+            expected = ", ".join((*USUAL[axis], *PLANE[axis]))
             raise ValueError(
-                f"expected one column with a usual name of a {what} {usual}, found {named}: name "
-                f"it with {what[:3]}=; the columns are {list(columns)}"
+                f"expected one column with a usual name of a {what} ({expected}), found {named}: "
+                f"name it with {what[:3]}=; the columns are {list(columns)}"
             )
         found.append(named[0])
-    plane = [str(name).strip().lower() in ("x", "y") for name in found]
-    if lon is None and lat is None and plane[0] != plane[1]:
-        raise ValueError(
-            f"columns {found} are no pair: name longitude and latitude with lon= and lat=; the "
-            f"columns are {list(columns)}"
-        )
     return found[0], found[1]
 
 
@@ -93,55 +173,43 @@ def _namer(index: Any) -> RowName:
     return name
 
 
-def from_points(points: Any, name: RowName) -> Array:
-    """Return the places of a GeoSeries."""
+def from_points(points: Any, faults: Faults) -> Array:
+    """Return the places (N, 2) of a GeoSeries, NaN where there is none, and note their faults."""
     if points.crs is None:
         raise ValueError(
             "the geometry has no CRS, so its units are unknown; longitude and latitude in degrees "
             "are set_crs(4326)"
         )
     missing = (points.isna() | points.is_empty).to_numpy()
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise ValueError(f"the geometry is missing or empty in {name(row)}; remove such rows first")
-    other = (points.geom_type != "Point").to_numpy()
+    other = (points.geom_type != "Point").to_numpy() & ~missing
     if other.any():
         row = int(np.argmax(other))
         raise ValueError(
-            f"expected points, got a {points.geom_type.iloc[row]} in {name(row)}; choose a point "
-            "in each, for example table.set_geometry(table.representative_point())"
+            f"expected points, got a {points.geom_type.iloc[row]} in "
+            f"{faults.name(faults.rows + row)}; choose a point in each, for example "
+            "table.set_geometry(table.representative_point())"
         )
     degrees = points.to_crs(4326)
-    return from_columns(degrees.x, degrees.y, name)
+    places = _numbers(degrees.x, degrees.y)
+    faults.see(places, points, points)
+    return places
 
 
-def from_columns(lon: "pd.Series", lat: "pd.Series", name: RowName) -> Array:
-    """Return the places of two columns; an error names the row."""
+def from_columns(lon: "pd.Series", lat: "pd.Series", faults: Faults) -> Array:
+    """Return the places (N, 2) of two columns, NaN where there is none, and note their faults."""
+    places = _numbers(lon, lat)
+    faults.see(places, lon, lat)
+    return places
+
+
+def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
+    """Return two columns as numbers (N, 2), NaN where there is none."""
     import pandas as pd
 
-    columns = (lon, lat)
-    numbers = [
+    columns = [
         pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        for column in columns
+        for column in (lon, lat)
     ]
-    places = np.stack(numbers, axis=1)
-    if len(places) == 0:
-        raise ValueError("the table has no rows: at least one place is needed")
-    bad = ~np.isfinite(places)
-    if bad.any():
-        row, axis = (int(i) for i in np.argwhere(bad)[0])
-        (value,) = columns[axis].iloc[[row]].tolist()
-        raise ValueError(
-            f"{('longitude', 'latitude')[axis]} must be a number of degrees, got {value!r} in "
-            f"{name(row)}: missing, infinite or no number; correct or remove such rows first"
-        )
-    beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1)
-    if beyond.any():
-        row = int(np.argmax(beyond))
-        try:
-            as_lonlat(places[[row]])
-        except ValueError as error:
-            metres = np.abs(places[row]).max() > 360
-            hint = "; metres need a GeoDataFrame with their CRS" if metres else ""
-            raise ValueError(str(error).replace("row 0", name(row)) + hint) from None
+    places = np.stack(columns, axis=1)
+    places[~np.isfinite(places)] = np.nan
     return places

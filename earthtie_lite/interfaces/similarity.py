@@ -1,6 +1,7 @@
 """How similar each place on land is to an observation: on a grid, as a map or a GeoTIFF."""
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RASTERS, IMAGES = (".tif", ".tiff"), (".png", ".pdf", ".svg")
+BOXES = ("Last Resort High-Efficiency",)  # a font of matplotlib's that draws all as boxes
 TILE = 128  # pixels on a side that are compared at a time: bounds memory, not results
 MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure shows
 
@@ -118,11 +120,50 @@ def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title:
     if path.suffix.lower() in RASTERS:
         write_atomic(path, _geotiff(values, grid, title))
         return
-    figure = similarity_map(values, grid, title)
     image = io.BytesIO()
-    figure.savefig(image, format=path.suffix[1:].lower(), dpi=200, bbox_inches="tight")
+    with (
+        maps.plt.rc_context({"font.family": fonts_for(title)}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # said once, by fonts_for
+        figure = similarity_map(values, grid, title)
+        figure.savefig(image, format=path.suffix[1:].lower(), dpi=200, bbox_inches="tight")
     maps.plt.close(figure)
     write_atomic(path, image.getvalue())
+
+
+def fonts_for(text: str) -> list[str]:
+    """Return matplotlib's fonts and, where the first lacks a character, one that has them all.
+
+    Warns where no installed font does.
+    """
+    from matplotlib import font_manager
+
+    usual = list(maps.plt.rcParams["font.family"])
+    needed = {ord(character) for character in text if not character.isspace()}
+    lacking = needed - _characters(font_manager.findfont(font_manager.FontProperties(family=usual)))
+    if not lacking:
+        return usual
+    for font in font_manager.fontManager.ttflist:
+        if font.name not in BOXES and lacking <= _characters(font.fname):
+            return [*usual, font.name]
+    signs = "".join(map(chr, sorted(lacking)))
+    warnings.warn(
+        f"no installed font has the characters {signs}, which become boxes: install one, such as "
+        "Noto Sans CJK",
+        stacklevel=3,
+    )
+    return usual
+
+
+def _characters(font: str) -> set[int]:
+    """Return the code points that a font's file has; none where it cannot be read."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return set(FT2Font(font).get_charmap())
+    except (OSError, RuntimeError):
+        return set()
 
 
 def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:

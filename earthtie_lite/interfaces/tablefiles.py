@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import gzip
 import json
 import os
 import uuid
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..coords import Array
 from ..features import Features
-from .places import RowName, coordinate_columns, from_columns, from_points
+from .places import Faults, coordinate_columns, from_columns, from_points
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Write = Callable[["pa.RecordBatch", Array, Features], None]
 CSV_BLOCK = 2**24  # bytes of a CSV file read at a time
+LATIN = "if it is in Latin-1, iconv -f LATIN1 -t UTF-8 converts it"
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Rows:
     Attributes
     ----------
     schema : pyarrow.Schema
-        All text, in a CSV file.
+        All text, in a CSV file, null where a cell is empty.
     total : int or None
         Number of rows; None in a CSV file, where nobody knows yet.
     batches : iterator of pyarrow.RecordBatch
@@ -48,7 +50,10 @@ def kind(path: Path) -> str:
         return ".csv"
     if path.suffix.lower() == ".parquet":
         return ".parquet"
-    raise ValueError(f"expected a name that ends in .csv, .csv.gz or .parquet, got {path.name!r}")
+    raise ValueError(
+        f"expected a name that ends in .csv, .csv.gz or .parquet, got {path.name!r}; pandas and "
+        "GeoPandas read other formats and write these"
+    )
 
 
 def open_rows(path: Path, rows: int) -> Rows:
@@ -73,7 +78,8 @@ def open_rows(path: Path, rows: int) -> Rows:
         parsing = pc.ParseOptions(newlines_in_values=True)
         with pc.open_csv(path, reading, parsing) as first:
             text = dict.fromkeys(first.schema.names, "string")
-        reader = pc.open_csv(path, reading, parsing, pc.ConvertOptions(column_types=text))
+        cells = pc.ConvertOptions(column_types=text, null_values=[""], strings_can_be_null=True)
+        reader = pc.open_csv(path, reading, parsing, cells)
         return Rows(reader.schema, None, _parts(path, reader, rows))
 
 
@@ -86,7 +92,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError) as error:
         expected = "Parquet" if kind(path) == ".parquet" else "CSV with commas, in UTF-8"
-        raise ValueError(f"{path} cannot be read as {expected}: {error}") from error
+        hint = f"; {LATIN}" if "UTF8" in str(error) else ""
+        raise ValueError(f"{path} cannot be read as {expected}: {error}{hint}") from error
 
 
 def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
@@ -101,9 +108,24 @@ def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
             yield batch.slice(start, rows)
 
 
+def row_of(path: Path, row: int) -> str:
+    """Name a row of a file, counted from 0: in CSV by its line, as editors count them."""
+    if kind(path) == ".parquet":
+        return f"row {row} of {path.name}, counted from 0"
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", newline="") as file:
+        lines, begins, passed = csv.reader(file), 1, -1  # the names are no row
+        for cells in lines:
+            if cells and passed == row:
+                break
+            passed += bool(cells)  # nor is an empty line
+            begins = lines.line_num + 1
+    return f"line {begins} of {path.name}"
+
+
 def locator(
     schema: "pa.Schema", lon: str | None = None, lat: str | None = None
-) -> tuple[tuple[str, ...], "Callable[[pa.RecordBatch, RowName], Array]"]:
+) -> tuple[tuple[str, ...], "Callable[[pa.RecordBatch, Faults], Array]"]:
     """Find where the places of a file are: the columns, and what reads the places of a batch.
 
     The points of GeoParquet count before columns, as those of a GeoDataFrame do.
@@ -114,15 +136,15 @@ def locator(
         return (name,), _reader_of_points(name, described["columns"][name])
     lon, lat = coordinate_columns(schema.names, lon, lat)
 
-    def read(batch: "pa.RecordBatch", row: RowName) -> Array:
-        return from_columns(batch.column(lon).to_pandas(), batch.column(lat).to_pandas(), row)
+    def read(batch: "pa.RecordBatch", faults: Faults) -> Array:
+        return from_columns(batch.column(lon).to_pandas(), batch.column(lat).to_pandas(), faults)
 
     return (lon, lat), read
 
 
 def _reader_of_points(
     name: str, column: dict[str, Any]
-) -> "Callable[[pa.RecordBatch, RowName], Array]":
+) -> "Callable[[pa.RecordBatch, Faults], Array]":
     """Return what reads the points of GeoParquet."""
     if column.get("encoding") != "WKB":
         raise ValueError(
@@ -131,12 +153,12 @@ def _reader_of_points(
         )
     crs = column.get("crs", "OGC:CRS84")  # as the format says; null where it is unknown
 
-    def read(batch: "pa.RecordBatch", row: RowName) -> Array:
+    def read(batch: "pa.RecordBatch", faults: Faults) -> Array:
         import geopandas as gpd
 
         shapes = batch.column(name).to_pandas()
         known = json.dumps(crs) if isinstance(crs, dict) else crs
-        return from_points(gpd.GeoSeries.from_wkb(shapes, crs=known), row)
+        return from_points(gpd.GeoSeries.from_wkb(shapes, crs=known), faults)
 
     return read
 
@@ -173,8 +195,8 @@ def parquet_writer(
         def write(batch: "pa.RecordBatch", places: Array, z: Features) -> None:
             columns = batch.columns
             for axis, index in enumerate(where):
-                columns[index] = pa.array(places[:, axis])
-            columns += [pa.array(column) for column in z.T]
+                columns[index] = pa.array(places[:, axis], from_pandas=True)  # NaN is null
+            columns += [pa.array(column, from_pandas=True) for column in z.T]
             file.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
         yield write
@@ -203,7 +225,8 @@ def csv_writer(
         def write(batch: "pa.RecordBatch", places: Array, z: Features) -> None:
             # pyarrow quotes all text but writes numbers fast; the standard library does neither.
             numbers = pa.BufferOutputStream()
-            table = pa.table({str(i): column for i, column in enumerate(z.T)})
+            cells = [pa.array(column, from_pandas=True) for column in z.T]  # NaN is an empty cell
+            table = pa.table(cells, names=[str(i) for i in range(len(cells))])
             pc.write_csv(table, numbers, pc.WriteOptions(include_header=False))
             rows.writerows(zip(*(column.to_pylist() for column in batch.columns)))
             embedded = numbers.getvalue().to_pybytes().decode().splitlines()

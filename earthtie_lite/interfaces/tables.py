@@ -1,5 +1,7 @@
 """Embeddings for the places of a table, in memory or in a file, and the places most alike."""
 
+import functools
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -7,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..checks import check_places
 from ..coords import Array, as_lonlat, great_circle_km
 from ..features import Features
 from ..pretrained import load_pretrained
-from .places import RowName, lonlat_of
-from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, whole
+from .places import Faults, lonlat_of
+from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of, whole
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SLICE = 50_000  # places compared at a time: bounds memory, not results
+NO_PLACE = "correct such rows, or leave them out with missing='drop', or empty with missing='keep'"
 
 
 class Embeds(Protocol):
@@ -26,25 +30,32 @@ class Embeds(Protocol):
         """Return the embedding (N, D) of places (N, 2)."""
 
 
-def as_model(model: str | Embeds) -> Embeds:
-    """Return a model, loading it where a name is given."""
-    if isinstance(model, str):
+def as_model(model: str | Path | Embeds) -> Embeds:
+    """Return a model, loading it where a name or a folder is given."""
+    if isinstance(model, (str, Path)):
         return load_pretrained(model)
     if not callable(getattr(model, "embed", None)):
         hint = "; pass its .model" if hasattr(model, "model") else ""
         raise ValueError(
-            f"model must be a name or have a method embed, got {type(model).__name__}{hint}"
+            f"model must be a name, a folder or have a method embed, got {type(model).__name__}"
+            f"{hint}"
         )
     return model
 
 
-def embed_places(model: Embeds, lonlat: Array) -> Features:
-    """Embed checked places (N, 2), and check that there is one vector (D,) for each: (N, D)."""
-    z = np.asarray(model.embed(lonlat), dtype=np.float32)
-    if z.ndim != 2 or len(z) != len(lonlat):
+def embed_places(model: Embeds, places: Array) -> Features:
+    """Embed checked places (N, 2): (N, D), one vector each, NaN where a place is NaN."""
+    known = np.isfinite(places).all(axis=1)
+    asked = places[known] if known.any() else np.zeros((1, 2))  # for the number of columns
+    found = np.asarray(model.embed(asked), dtype=np.float32)
+    if found.ndim != 2 or len(found) != len(asked):
         raise ValueError(
-            f"the model must return ({len(lonlat)}, D) for that many places: {z.shape}"
+            f"the model must return ({len(asked)}, D) for that many places: {found.shape}"
         )
+    if known.all():
+        return found
+    z = np.full((len(places), found.shape[1]), np.nan, dtype=np.float32)
+    z[known] = found[: known.sum()]
     return z
 
 
@@ -60,7 +71,12 @@ def column_names(width: int, prefix: str = "e") -> list[str]:
 
 
 def embed_table(
-    table: Any, model: str | Embeds = "melt", lon: Any = None, lat: Any = None, prefix: str = "e"
+    table: Any,
+    model: str | Path | Embeds = "melt",
+    lon: Any = None,
+    lat: Any = None,
+    prefix: str = "e",
+    missing: str = "error",
 ) -> "pd.DataFrame":
     """Join embeddings to a table of places.
 
@@ -68,12 +84,14 @@ def embed_table(
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
         Places as :func:`~earthtie_lite.interfaces.places.lonlat_of` takes them. It is not changed.
-    model : str or object with a method ``embed``
-        A name as :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+    model : str, Path or object with a method ``embed``
+        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     lon, lat : label, optional
         Columns of longitude and latitude.
     prefix : str
         Of the new columns, which are numbered from ``e000``.
+    missing : {"error", "drop", "keep"}
+        Whether rows of a table without a place are refused, left out, or have NaN for an embedding.
 
     Returns
     -------
@@ -85,6 +103,12 @@ def embed_table(
     ValueError
         If a place is wrong, or a new column's name is taken.
 
+    Warns
+    -----
+    UserWarning
+        With the number of rows that have no place, that lie at (0, 0) or whose longitude and
+        latitude seem to be swapped.
+
     Examples
     --------
     >>> import pandas as pd
@@ -95,10 +119,35 @@ def embed_table(
     import pandas as pd
 
     table = _as_frame(table)
-    z = embed_places(as_model(model), lonlat_of(table, lon, lat))
+    places = lonlat_of(table, lon, lat, missing, NO_PLACE)
+    known = np.isfinite(places).all(axis=1)
+    for note in [*_without_place(len(table), int((~known).sum()), missing), *_doubts(places)]:
+        warnings.warn(note, stacklevel=2)
+    if missing == "drop":
+        table, places = table[known], places[known]
+    z = embed_places(as_model(model), places)
     names = column_names(z.shape[1], prefix)
     _refuse_taken(table.columns, names, "choose another prefix=")
     return pd.concat([table, pd.DataFrame(z, index=table.index, columns=names)], axis=1)
+
+
+def _without_place(rows: int, lacking: int, missing: str) -> list[str]:
+    """Say how many of the rows have no place, and what becomes of them."""
+    fate = {"drop": "are left out: they have no place", "keep": "have no place and no embedding"}
+    return [f"{lacking:,} of {rows:,} rows {fate[missing]}"] if lacking else []
+
+
+def _doubts(places: Array) -> list[str]:
+    """Say what is doubtful of places (N, 2), a sentence each."""
+    known = places[np.isfinite(places).all(axis=1)]
+    if not len(known):
+        return []
+    report = check_places(known).loc[["at (0, 0)", "probably swapped"]]
+    return [
+        f"{row['places']:,} of {len(known):,} places are {check}: {row['advice']}"
+        for check, row in report.iterrows()
+        if row["places"]
+    ]
 
 
 def _as_frame(places: Any) -> Any:
@@ -119,7 +168,7 @@ def _refuse_taken(columns: Any, names: Sequence[str], hint: str) -> None:
 
 
 def nearest(
-    model: str | Embeds,
+    model: str | Path | Embeds,
     place: ArrayLike,
     places: Any,
     k: int = 10,
@@ -130,7 +179,7 @@ def nearest(
 
     Parameters
     ----------
-    model : str or object with a method ``embed``
+    model : str, Path or object with a method ``embed``
     place : (longitude, latitude), degrees
     places : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
         The place itself is found too, where it is among them.
@@ -176,17 +225,21 @@ def _unit(z: Features) -> Features:
 def embed_file(
     source: str | Path,
     target: str | Path,
-    model: str | Embeds = "melt",
+    model: str | Path | Embeds = "melt",
     lon: str | None = None,
     lat: str | None = None,
     rows: int = 50_000,
     progress: Callable[[int, int | None], None] | None = None,
+    *,
+    prefix: str = "e",
+    missing: str = "error",
+    overwrite: bool = False,
 ) -> int:
     """Join embeddings to a file of places, a part at a time: it may be larger than the memory.
 
-    The cells of a CSV file stay text as they are ("NA" is Namibia, "007" keeps its zeros); only in
-    Parquet the coordinates become numbers. The points of GeoParquet count before columns, and what
-    is written from it to Parquet is GeoParquet again.
+    The cells of a CSV file stay text as they are ("NA" is Namibia, "007" keeps its zeros), only in
+    Parquet the coordinates become numbers; empty cells are null. The points of GeoParquet count
+    before columns, and what is written from it to Parquet is GeoParquet again.
 
     Parameters
     ----------
@@ -194,25 +247,38 @@ def embed_file(
         Ending in .csv, .csv.gz or .parquet; CSV has commas, one line of names and UTF-8.
     target : str or Path
         Ending likewise. It appears, or is replaced, when it is whole.
-    model : str or object with a method ``embed``
+    model : str, Path or object with a method ``embed``
+        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     lon, lat : str, optional
         Columns of longitude and latitude, found as in
         :func:`~earthtie_lite.interfaces.places.lonlat_of`.
     rows : int
         Rows held at a time, at most: bounds memory, not results.
     progress : callable, optional
-        Is told after each part how many rows are done, and how many there are (None for CSV).
+        Is told after each part how many rows are read, and how many there are (None for CSV).
+    prefix : str
+        Of the new columns, which are numbered from ``e000``.
+    missing : {"error", "drop", "keep"}
+        Whether rows without a place are refused, left out, or have an empty embedding.
+    overwrite : bool
+        Replace a target that exists.
 
     Returns
     -------
     int
-        Number of rows.
+        Number of rows written.
 
     Raises
     ------
     ValueError
-        If the source cannot be read, has no rows or, with the row, a wrong place; if a new column's
-        name is taken; if CSV cannot hold a column.
+        If the target exists; if the source cannot be read, has no rows or wrong places, with the
+        first one's line and how many there are; if a new column's name is taken; if CSV cannot hold
+        a column.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`embed_table`; doubtful places are counted in the first part.
 
     Examples
     --------
@@ -224,6 +290,8 @@ def embed_file(
     ...     embed_file(f"{folder}/cities.csv", f"{folder}/embedded.parquet")
     1
     """
+    import pyarrow as pa
+
     source, target = Path(source).expanduser(), Path(target).expanduser()
     if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
         raise ValueError(f"rows must be an integer of at least 1, got {rows!r}")
@@ -231,10 +299,13 @@ def embed_file(
     table = open_rows(source, int(rows))
     if target.exists() and target.samefile(source):
         raise ValueError(f"the target is the source, {source}: choose another name")
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} exists: choose another name, or replace it with overwrite=True")
     made, done = as_model(model), 0
-    names = column_names(embed_places(made, np.zeros((1, 2))).shape[1])
-    _refuse_taken(table.schema.names, names, "rename them first")
+    names = column_names(embed_places(made, np.zeros((1, 2))).shape[1], prefix)
+    _refuse_taken(table.schema.names, names, "choose another prefix=")
     columns, locate = locator(table.schema, lon, lat)
+    faults = Faults(functools.partial(row_of, source), missing, NO_PLACE)
     with whole(target) as part:
         if csv:
             compression = "gzip" if target.suffix.lower() == ".gz" else None
@@ -243,16 +314,21 @@ def embed_file(
             writer = parquet_writer(part, table.schema, names, columns if text else ())
         with writer as write:
             for batch in table.batches:
-                places = locate(batch, _row_of(source, done))
+                places = locate(batch, faults)
+                for note in _doubts(places) if faults.rows == len(places) else ():
+                    warnings.warn(note, stacklevel=2)
+                if faults.first:
+                    continue  # the others are only counted
+                if missing == "drop":
+                    known = np.isfinite(places).all(axis=1)
+                    batch, places = batch.filter(pa.array(known)), places[known]
                 write(batch, places, embed_places(made, places))
                 done += batch.num_rows
                 if progress is not None:
-                    progress(done, table.total)
-        if not done:
+                    progress(faults.rows, table.total)
+        if not faults.rows:
             raise ValueError(f"{source} has no rows: at least one place is needed")
+        faults.refuse()
+    for note in _without_place(faults.rows, faults.lacking, missing):
+        warnings.warn(note, stacklevel=2)
     return done
-
-
-def _row_of(source: Path, first: int) -> RowName:
-    """Return what names a row of a part of a file, counted from 0 after the line of names."""
-    return lambda row: f"row {first + row} of {source.name}"

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 import earthtie_lite as et
 from earthtie_lite import modalities
-from earthtie_lite.interfaces.cli import SAMPLE, main
+from earthtie_lite.interfaces.cli import main
+from earthtie_lite.interfaces.training import SAMPLE
 
 # Warnings as a user meets them, not as errors.
 pytestmark = pytest.mark.filterwarnings(
@@ -165,7 +166,7 @@ WRONG = {
     ),
     "latitude": (
         1,
-        r"latitude .*got 151.2 in row 1 of bad\.csv",
+        r"latitude .*got 151.2 in line 3 of bad\.csv; is the order \(longitude, latitude\)\?$",
         "embed bad.csv out.csv --model run",
     ),
     "ragged": (1, r"ragged\.csv cannot be read", "embed ragged.csv out.csv --model run"),
@@ -182,9 +183,19 @@ WRONG = {
     "suffix of a source": (2, r"ends in \.csv.*'notes\.txt'", "embed notes.txt out.csv"),
     "suffix of a table": (2, r"ends in \.csv.*'notes\.txt'", "nearest 0 0 notes.txt"),
     "suffix of map": (2, r"one of \.png.*'out\.gif'", "map San out.gif"),
-    "suffix of grid": (1, r"ends in \.tif.*'out\.png'", "grid out.png --model run"),
+    "suffix of grid": (2, r"ends in \.tif.*'out\.png'", "grid out.png --model run"),
     "a folder": (2, "dir.csv is a folder", "embed places.csv dir.csv --force"),
+    "no folder": (2, "there is no folder nodir", "embed places.csv nodir/out.csv"),
     "not writable": (1, r"cannot write into .*notes\.txt", "embed places.csv notes.txt/out.csv"),
+    "missing": (
+        1,
+        r"got nan in line 3 of lacks\.csv: .* --missing drop, or",
+        "embed lacks.csv o.csv",
+    ),
+    "missing of a table": (1, "got nan in line 3 of lacks.csv", "nearest 0 0 lacks.csv"),
+    "names": (1, "name it with --lon; the columns", "embed names.csv out.csv"),
+    "latin": (1, "iconv -f LATIN1", "embed latin.csv out.csv"),
+    "latin table": (1, "not in UTF-8: .*iconv", "nearest 0 0 latin.csv"),
     "option": (2, "No such option.*--modle", "embed places.csv out.csv --modle run"),
     "option of map": (2, "No such option.*--modle", "map --modle=run out.png"),
     "no text": (1, "expected text", "map", "", "out.png", "--model", "run"),
@@ -214,6 +225,9 @@ def test_what_is_wrong_is_said_in_a_line(here, case):
     Path("bad.csv").write_text("lon,lat\n0,0\n30.0,151.2\n")
     Path("ragged.csv").write_text("lon,lat\n0,0\n1,2,3\n")
     Path("notes.txt").write_text("lon,lat\n0,0\n")
+    Path("lacks.csv").write_text("lon,lat\n10,50\n30.0,\n")
+    Path("names.csv").write_text("east,north\n10,50\n")
+    Path("latin.csv").write_bytes("name,lon,lat\nZürich,8.5,47.4\n".encode("latin-1"))
     for name in ("empty", "dir.csv"):
         Path(name).mkdir()
     for name, content in (("damaged", "{"), ("other", json.dumps({"class": "Other"}))):
@@ -282,7 +296,10 @@ def test_a_grid_is_embedded(here, trained):
 
     bounds = ("--bounds", -10, -5, -4, -1)
     status, said, errors = run("grid", "out.tif", "--model", "run", *bounds, "--resolution", 2)
-    assert (status, said, errors) == (0, "out.tif\n", "")
+    assert (status, errors) == (0, "")
+    announced, done = said.splitlines()
+    assert announced.startswith("3 x 2 pixels, 256 bands: 0.0 MB before") or "3 x 2" in announced
+    assert done.endswith(": out.tif")
     with rasterio.open("out.tif") as raster:
         assert raster.bounds == (-10, -5, -4, -1)
         np.testing.assert_allclose(
@@ -305,7 +322,7 @@ def test_a_grid_that_is_stopped_goes_on(here, monkeypatch):
 
     def interrupted(model, lonlat):
         calls.append(len(lonlat))
-        if len(calls) == 3:  # after four places that tell models apart, and a tile
+        if len(calls) == 4:  # after one place, four that tell models apart, and a tile
             raise KeyboardInterrupt
         return embed(model, lonlat)
 
@@ -325,10 +342,14 @@ def test_a_grid_that_is_stopped_goes_on(here, monkeypatch):
     )
     status, _, errors = run(*command)
     assert status == 130
-    assert errors.strip() == "Interrupted. The same command goes on after the last whole tile."
+    assert errors.strip().startswith(
+        "Interrupted. The same command goes on after the last whole ti"
+    )
+    assert ".out.tif.part holds what is done" in errors
     assert not Path("out.tif").exists()
     assert run(*command)[0] == 0
-    assert sum(calls[4:]) == (720 - 512) * 2  # the other tile
+    assert calls[4:6] == [1, 4]
+    assert sum(calls[6:]) == (720 - 512) * 2  # the other tile
 
 
 @pytest.fixture
@@ -338,6 +359,7 @@ def soil(here, three):
     table["ph"], table["clay"] = three[0].features[:, 0], three[0].features[:, 1]
     table["town"] = [f"town {i % 11}" for i in range(len(table))]
     table.to_csv("soil.csv", index=False)
+    table.assign(ph=table["ph"].where(table.index != 3)).to_csv("lacks.csv", index=False)
     return ("--table", "soil.csv", "--name", "soil")
 
 
@@ -357,7 +379,7 @@ def test_a_table_is_tied_with_the_sample_and_the_run_goes_on(here, soil):
     loss = done.history["loss"]
     assert f"loss: {loss.iloc[0]:.3f} in the first step, {loss.iloc[-1]:.3f} in the last" in said
     assert f"held out: {done.history['val_loss'].iloc[-1]:.3f} after the first epoch" in said
-    assert "et.load('mine')" in said
+    assert "et.load_pretrained('mine')" in said
     again = (*SMALL, *soil, "--features", "ph,clay", "--epochs", 2)
     status, _, errors = run("train", "mine", *again)
     assert status == 2
@@ -378,11 +400,67 @@ def test_a_column_of_text_is_tied_by_salt(here, soil):
     )
 
 
+def test_classes_and_a_column_with_a_comma_are_tied(here, soil):
+    table = pd.read_csv("soil.csv")
+    table["sand, %"], table["code"] = 100 - table["clay"], ["007", "NA", "8"] * 100
+    table.to_csv("soil.csv", index=False)
+    columns = ("--features", "sand, %", "--features", "ph,clay", "--categories", "code")
+    assert run("train", "mine", *SMALL, *soil, *columns)[0] == 0
+    model = et.load_pretrained("mine")
+    assert model.in_dims["soil"] == 6
+    assert model.featurisers["soil"].classes == (("code", ("007", "8", "NA")),)
+
+
+def test_images_are_tied_and_rows_that_lack_one_left_out(here, soil):
+    from PIL import Image
+
+    Path("there").mkdir()
+    table, rng = pd.read_csv("soil.csv"), np.random.default_rng(0)
+    for row in range(len(table)):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(f"there/{row}.png")
+    table["file"] = [f"{row}.png" if row != 5 else "" for row in range(len(table))]
+    table.to_csv("there/soil.csv", index=False)
+    asked = ("--table", "there/soil.csv", "--name", "soil", "--images", "file")
+    status, _, errors = run("train", "mine", *SMALL, *asked)
+    assert status == 1
+    assert "the first is line 7 of soil.csv, in column 'file'" in errors
+    assert not Path("mine").exists()
+    status, _, errors = run("train", "mine", *SMALL, *asked, "--missing", "drop")
+    assert (status, errors) == (0, "Warning: left out 1 of 300 rows, which lack a value\n")
+    assert isinstance(et.load_pretrained("mine").featurisers["soil"], et.RandomConvolutions)
+
+
+def test_a_batch_fits_few_pairs(here):
+    few = ("--modality", "text", "--pairs", 300, "--epochs", 1)
+    status, said, errors = run("train", "mine", *few)
+    assert (status, errors) == (0, "")
+    done = et.load("mine")
+    assert 2 < done.config.batch_size < 300
+    assert len(done.history) == 4
+    assert f"a batch has {done.config.batch_size} pairs, 4 batches are an epoch" in said
+    fewer = run("train", "mine", *few, "--epochs", 1, "--resume")
+    assert fewer[0] == 0
+    assert run("train", "whole", *few, "--val-fraction", 0)[0] == 0
+    assert et.load("whole").config.batch_size == 75
+
+
+def test_fewer_epochs_than_there_are_is_no_success(here):
+    assert run("train", "mine", *SMALL, "--epochs", 2)[0] == 0
+    status, _, errors = run("train", "mine", *SMALL, "--epochs", 1, "--resume")
+    assert status == 1
+    assert "has 2 epochs already, not --epochs 1" in errors
+
+
 WRONG_TRAINING = {
     "no name": (2, "--table needs a --name", "--table soil.csv --text town"),
-    "no table": (2, "need a --table", "--text town"),
+    "no table": (2, "need a --table|needs a --name", "--text town"),
     "no columns": (2, "say what is in the table", "--table soil.csv --name soil"),
-    "both": (2, "say what", "--table soil.csv --name soil --text town --features ph"),
+    "both": (1, "give either features", "--table soil.csv --name soil --text town --features ph"),
+    "lacking": (
+        1,
+        r"row lack a value|lack a value, the first is line 5 of lacks.csv.*--missing drop",
+        "--table lacks.csv --name soil --features ph",
+    ),
     "taken": (2, "sample has 'text' already", "--table soil.csv --name text --text town"),
     "no word": (1, "must be a word", "--table soil.csv --name so-il --text town"),
     "absent": (1, r"\['sand'\] not found", "--table soil.csv --name soil --features ph,sand"),
@@ -401,7 +479,7 @@ def test_wrong_trainings_are_refused_before_anything_is_saved(here, soil, case):
     status, said, errors = run("train", "out", *SMALL, *options.split())
     assert (status, said) == (expected, "")
     assert re.search(message, errors), errors
-    assert not Path("out/run.json").exists()
+    assert not Path("out").exists()
 
 
 def test_a_folder_of_other_files_is_left_alone(here):

@@ -1,6 +1,7 @@
 """What the commands share: bars, hints and the checks before work starts."""
 
 import io
+import warnings
 
 import click
 import pytest
@@ -18,9 +19,9 @@ class Terminal(io.StringIO):
 def command():
     """Return what makes a command of a function and runs it: exit status, errors."""
 
-    def invoke(act):
-        group = console.Commands("group", commands=[click.Command("act", callback=act)])
-        done = CliRunner().invoke(group, ["act"])
+    def invoke(act, *options):
+        act = console.Command("act", callback=act, params=list(options))
+        done = CliRunner().invoke(console.Commands("group", commands=[act]), ["act"])
         return done.exit_code, done.stderr
 
     return invoke
@@ -54,7 +55,7 @@ def test_a_fault_of_the_program_is_not_hidden():
     def act():
         raise KeyError("a fault")
 
-    group = console.Commands("group", commands=[click.Command("act", callback=act)])
+    group = console.Commands("group", commands=[console.Command("act", callback=act)])
     assert isinstance(CliRunner().invoke(group, ["act"]).exception, KeyError)
 
 
@@ -64,6 +65,46 @@ def test_ctrl_c_comes_with_a_hint(command):
             raise KeyboardInterrupt
 
     assert command(act) == (130, "\nInterrupted. Do it again.\n")
+
+
+@pytest.mark.parametrize(
+    ("said", "typed"),
+    [
+        ("name them with lon= and lat=; so", "name them with --lon and lat=; so"),
+        ("leave them out with missing='drop', or", "leave them out with --missing drop, or"),
+        ("set val_fraction=0", "set --val-fraction 0"),
+        ("lower val_fraction or more", "lower --val-fraction or more"),
+        ("replace it with overwrite=True", "replace it with --force"),
+        ("a longitude of 3 is missing", "a longitude of 3 is missing"),
+    ],
+)
+def test_arguments_of_python_are_said_as_options(command, said, typed):
+    options = [click.Option([name]) for name in ("--lon", "--missing", "--val-fraction")]
+    options.append(click.Option(["--force", "overwrite"], is_flag=True))
+
+    def act(**options):
+        warnings.warn(said, stacklevel=1)
+        raise ValueError(said)
+
+    status, errors = command(act, *options)
+    assert (status, errors) == (1, f"Warning: {typed}\nError: {typed}\n")
+
+    def wrong(**options):
+        with console.wrong_use():
+            raise ValueError(said)
+
+    assert command(wrong, *options)[1].endswith(f"Error: {typed}\n")
+
+
+def test_rows_of_a_file_are_named_by_their_lines(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('n,note\n0,"a\nb"\n1,\n2,c\n')
+    refused = pytest.raises(ValueError, match=r"^line 4 of a\.csv lacks, and line 5 of a\.csv$")
+    with refused, console.in_lines(path):
+        raise ValueError("row 1 (index 7) lacks, and row 2")
+    warned = pytest.warns(UserWarning, match=r"the first in line 2 of a\.csv")
+    with warned, console.in_lines(path):
+        warnings.warn("the first in row 0", stacklevel=1)
 
 
 def test_wrong_use_has_a_status_of_its_own(command):

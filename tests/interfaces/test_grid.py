@@ -266,7 +266,7 @@ def test_memory_does_not_grow_with_the_grid(tmp_path):
     most = []
     for degrees in (30, 90):
         model = Waves()
-        embed_grid(model, tmp_path / "a.tif", (0, 0, degrees, degrees), 0.1)
+        embed_grid(model, tmp_path / f"{degrees}.tif", (0, 0, degrees, degrees), 0.1)
         assert sum(model.calls) == 4 + (10 * degrees) ** 2
         most.append(max(model.calls))
     assert most[0] == most[1] == grid.PLACES
@@ -293,9 +293,11 @@ def test_a_real_model_is_named_and_gives_its_embedding(tmp_path):
 def test_a_file_that_is_there_is_replaced_when_all_is_done(tmp_path):
     path = tmp_path / "a.tif"
     path.write_text("old")
-    stopped(path)
+    stopped(path, overwrite=True)
     assert path.read_text() == "old"
-    embed_grid(Waves(), path, WIDE, 0.2)
+    with pytest.raises(ValueError, match=r"a\.tif exists: .*overwrite=True"):
+        embed_grid(Waves(), path, WIDE, 0.2)
+    embed_grid(Waves(), path, WIDE, 0.2, overwrite=True)
     assert read(path).shape == (4, 300, 650)
 
 
@@ -327,7 +329,7 @@ def test_a_disk_that_is_too_full_is_refused_first(tmp_path):
         ({"bands": ["e000"]}, "different integers"),
         ({"bounds": (170, -50, -170, -30)}, "across the date line it is right=190"),
         ({"model": "clip"}, "unknown model 'clip'"),
-        ({"model": 3}, "must be a name or have a method embed"),
+        ({"model": 3}, "must be a name, a folder or have a method embed"),
     ],
 )
 def test_what_is_not_understood_is_refused_and_leaves_nothing(

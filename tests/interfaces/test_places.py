@@ -56,15 +56,21 @@ def test_labels_need_not_be_text():
         (["name", "population"], r"longitude .*found \[\]: name it with lon=.*'population'\]"),
         (["lon", "name"], r"latitude .*found \[\]: name it with lat=.*\['lon', 'name'\]"),
         (["lon", "Longitude", "lat"], r"found \['lon', 'Longitude'\]"),
-        (["lon", "lat", "x", "y"], r"found \['lon', 'x'\]"),
         (["lon", "lon", "lat"], r"found \['lon', 'lon'\]"),
-        (["x", "lat"], r"columns \['x', 'lat'\] are no pair"),
-        (["lon", "y"], r"columns \['lon', 'y'\] are no pair"),
+        (["x", "lat"], r"longitude .*found \[\].*\['x', 'lat'\]"),
+        (["lon", "y"], r"latitude .*found \[\].*\['lon', 'y'\]"),
+        (["x", "y", "X"], r"found \['x', 'X'\]"),
     ],
 )
 def test_what_is_ambiguous_is_refused_with_the_columns(columns, message):
     with pytest.raises(ValueError, match=message):
         coordinate_columns(columns)
+
+
+def test_degrees_count_before_the_plane():
+    assert coordinate_columns(["x", "y", "lat", "lon"]) == ("lon", "lat")
+    assert coordinate_columns(["x", "y", "name"]) == ("x", "y")
+    assert coordinate_columns(["east", "y"], "east") == ("east", "y")
 
 
 def test_a_named_column_that_is_missing_or_there_twice_is_refused():
@@ -107,8 +113,32 @@ def test_what_is_out_of_range_is_refused_with_its_row_and_a_hint():
 
 def test_metres_are_recognised():
     frame = pd.DataFrame({"x": [3.9e5], "y": [5.8e6]})
-    with pytest.raises(ValueError, match=r"got 5.8e\+06 in row 0.*metres need a GeoDataFrame"):
+    with pytest.raises(ValueError, match=r"got 5.8e\+06 in row 0.*Metres need a geometry"):
         lonlat_of(frame)
+
+
+def test_faults_are_counted():
+    frame = pd.DataFrame({"lon": [0, None, 5.0, "x"], "lat": [0, 1, 95.0, 2]})
+    with pytest.raises(
+        ValueError,
+        match=r"3 of 4 rows are wrong, the first: longitude must be .* got None in row 1:",
+    ):
+        lonlat_of(frame)
+    with pytest.raises(
+        ValueError, match=r"got 95 in row 2; is the order \(longitude, latitude\)\?$"
+    ):
+        lonlat_of(frame, missing="keep")
+
+
+def test_missing_places_are_kept_as_none():
+    frame = pd.DataFrame({"lon": [0, None, np.inf], "lat": [1, 1, 1]})
+    places = lonlat_of(frame, missing="keep")
+    np.testing.assert_array_equal(places[0], [0, 1])
+    assert np.isnan(places[1:, 0]).all()
+    with pytest.raises(ValueError, match="none of the 2 rows has a place"):
+        lonlat_of(frame[1:], missing="keep")
+    with pytest.raises(ValueError, match="missing must be 'error'"):
+        lonlat_of(frame, missing="no")
 
 
 def test_a_table_without_rows_is_refused():
@@ -162,8 +192,12 @@ def test_points_without_a_crs_are_refused():
 def test_a_missing_point_is_refused_with_its_row(missing):
     frame = points().set_index("name")
     frame.loc["Sydney", "geometry"] = missing
-    with pytest.raises(ValueError, match=r"missing or empty in row 2 \(index 'Sydney'\)"):
+    with pytest.raises(
+        ValueError, match=r"got (None|<POINT EMPTY>) in row 2 \(index 'Sydney'\): miss"
+    ):
         lonlat_of(frame)
+    np.testing.assert_allclose(lonlat_of(frame, missing="keep")[:2], LONLAT[:2])
+    assert np.isnan(lonlat_of(frame, missing="keep")[2]).all()
 
 
 def test_polygons_are_refused_and_the_hint_works():
@@ -177,5 +211,5 @@ def test_polygons_are_refused_and_the_hint_works():
 
 def test_a_point_beyond_a_projection_is_refused_with_its_row():
     far = gpd.GeoSeries([shapely.Point(0, 0), shapely.Point(1e9, 1e9)], crs="ESRI:54009")
-    with pytest.raises(ValueError, match="longitude must be a number of degrees, got inf in row 1"):
+    with pytest.raises(ValueError, match=r"longitude must be a number .*got <POINT \(1.* in row 1"):
         lonlat_of(far)

@@ -100,3 +100,25 @@ def test_what_a_map_cannot_be_is_refused():
             similarity.map_grid(**({"path": "a.png"} | settings))
     with pytest.raises(ValueError, match="no land"):
         compared(similarity.map_grid("a.tif", (-40.0, 20.0, -30.0, 30.0)))
+
+
+def test_a_title_gets_a_font_that_has_its_characters(monkeypatch):
+    from matplotlib import font_manager
+
+    usual = similarity.fonts_for("Novosibirsk")
+    assert usual == list(similarity.maps.plt.rcParams["font.family"])
+    with pytest.warns(UserWarning, match="no installed font has the characters \U0001f9ed"):
+        assert similarity.fonts_for("a \U0001f9ed") == usual
+    other = next(f for f in font_manager.fontManager.ttflist if "STIXGeneral" in f.name)
+    default = font_manager.findfont(font_manager.FontProperties(family=usual))
+    only_there = chr(max(similarity._characters(other.fname) - similarity._characters(default)))
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", [other])
+    assert similarity.fonts_for(only_there) == [*usual, other.name]
+
+
+def test_a_title_without_a_font_is_drawn_and_said_once(tmp_path):
+    grid = similarity.map_grid("a.png", (0, 0, 20, 20), 10)
+    with pytest.warns(UserWarning, match="no installed font") as said:
+        similarity.write_similarity(tmp_path / "a.png", np.eye(2), grid, "\U0001f9ed")
+    assert len(said) == 1
+    assert (tmp_path / "a.png").stat().st_size > 1000

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from earthtie_lite.interfaces.tablefiles import kind, locator, open_rows, whole
+from earthtie_lite.interfaces.tablefiles import kind, locator, open_rows, row_of, whole
 
 
 def write(path, text, encoding="utf-8"):
@@ -48,7 +48,7 @@ def test_other_kinds_are_refused(name):
 def test_cells_of_csv_stay_text_as_they_are(tmp_path, name):
     text = 'id,country,note\r\n007,NA,"a, ""b""\nc"\r\n1e3,,nan\r\n'
     path = write(tmp_path / name, text)
-    assert rows_of(path) == [["007", "NA", 'a, "b"\nc'], ["1e3", "", "nan"]]
+    assert rows_of(path) == [["007", "NA", 'a, "b"\nc'], ["1e3", None, "nan"]]
     assert open_rows(path, 1).total is None
 
 
@@ -80,7 +80,11 @@ def test_the_rows_of_parquet_are_known(tmp_path):
         ("a.csv", b"", "a.csv cannot be read as CSV with commas, in UTF-8: Empty CSV"),
         ("a.csv", b"a,b\n1,2\n3\n", r"cannot be read as CSV.*Row #3: Expected 2 columns, got 1"),
         ("a.csv", b"a,b\n1,2\n3,4,5\n", r"Expected 2 columns, got 3: 3,4,5"),
-        ("a.csv", "a\nZürich\n".encode("latin-1"), "cannot be read as CSV with commas, in UTF-8"),
+        (
+            "a.csv",
+            "a\nZürich\n".encode("latin-1"),
+            r"as CSV with commas, in UTF-8.*iconv -f LATIN1",
+        ),
         ("a.csv.gz", b"a,b\n1,2\n", r"a.csv.gz cannot be read as CSV"),
         ("a.parquet", b"a,b\n1,2\n", r"a.parquet cannot be read as Parquet"),
     ],
@@ -89,6 +93,15 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         rows_of(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_row_is_named_by_its_line(tmp_path, name):
+    path = write(tmp_path / name, 'n,note\n0,"a\nb"\n\n1,\n"2","c"\n3,d')
+    assert [row[0] for row in rows_of(path)] == ["0", "1", "2", "3"]
+    assert [row_of(path, row) for row in range(4)] == [
+        f"line {line} of {name}" for line in (2, 5, 6, 7)
+    ]
 
 
 def test_a_file_cut_short_says_so(tmp_path):

@@ -87,7 +87,9 @@ def test_a_model_is_taken_by_name_or_as_it_is():
 def test_what_is_no_model_is_refused():
     with pytest.raises(ValueError, match="unknown model 'clip'"):
         as_model("clip")
-    with pytest.raises(ValueError, match="must be a name or have a method embed, got int"):
+    with pytest.raises(
+        ValueError, match="must be a name, a folder or have a method embed, got int"
+    ):
         as_model(3)
     run = type("Run", (), {"model": Waves()})()
     with pytest.raises(ValueError, match=r"got Run; pass its \.model"):
@@ -132,7 +134,10 @@ def test_every_format_becomes_every_format(tmp_path, source, target):
     else:
         got = pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
     assert got["id"].tolist() == frame["id"].tolist()
-    assert got["note"].tolist() == frame["note"].tolist()
+    note = frame["note"].tolist()
+    if target == "t.parquet" and source != "s.parquet":
+        note = [cell or None for cell in note]  # an empty cell of CSV is nothing
+    assert [cell if isinstance(cell, str) else None for cell in got["note"]] == note
     assert (got[["Lat", "Lon"]].dtypes == np.float64).all()
     np.testing.assert_array_equal(got[["Lat", "Lon"]], frame[["Lat", "Lon"]])
     assert list(got) == [*frame, *E4]
@@ -203,18 +208,21 @@ def test_csv_holds_no_geometry(tmp_path):
     assert os.listdir(tmp_path) == ["s.parquet"]
 
 
-@pytest.mark.parametrize("name", ["s.csv", "s.parquet"])
-def test_an_error_names_the_row_of_the_file_and_writes_nothing(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("s.csv", "line 17 of s.csv"), ("s.parquet", "row 13 of s.parquet, counted from 0")],
+)
+def test_an_error_names_the_row_of_the_file_and_writes_nothing(tmp_path, name, row):
     frame = cities(20)
     frame.loc[13, "Lat"] = np.nan
     source = store(frame, tmp_path / name)
     (tmp_path / "t.parquet").write_text("old")
-    with pytest.raises(ValueError, match=rf"latitude must be a number .* in row 13 of {name}:"):
-        embed_file(source, tmp_path / "t.parquet", Waves(), rows=5)
+    with pytest.raises(ValueError, match=rf"latitude must be a number .* in {row}"):
+        embed_file(source, tmp_path / "t.parquet", Waves(), rows=5, overwrite=True)
     frame.loc[13, "Lat"] = 93.0
     source = store(frame, tmp_path / name)
-    with pytest.raises(ValueError, match=rf"got 93 in row 13 of {name}; is the order"):
-        embed_file(source, tmp_path / "t.parquet", Waves(), rows=5)
+    with pytest.raises(ValueError, match=rf"got 93 in {row}; is the order"):
+        embed_file(source, tmp_path / "t.parquet", Waves(), rows=5, overwrite=True)
     assert (tmp_path / "t.parquet").read_text() == "old"
     assert sorted(os.listdir(tmp_path)) == sorted([name, "t.parquet"])
 
@@ -222,7 +230,7 @@ def test_an_error_names_the_row_of_the_file_and_writes_nothing(tmp_path, name):
 def test_wrong_files_and_columns_are_refused_before_any_work(tmp_path):
     source = store(embed_table(cities(), Waves()), tmp_path / "s.csv")
     model = Waves()
-    with pytest.raises(ValueError, match=r"has columns \['e000'.*rename them first"):
+    with pytest.raises(ValueError, match=r"has columns \['e000'.*choose another prefix="):
         embed_file(source, tmp_path / "t.csv", model)
     with pytest.raises(ValueError, match="the target is the source"):
         embed_file(source, tmp_path / "s.csv", model)
@@ -233,8 +241,14 @@ def test_wrong_files_and_columns_are_refused_before_any_work(tmp_path):
     store(cities().rename(columns={"Lat": "B", "Lon": "L"}), source)
     with pytest.raises(ValueError, match=r"found \[\]: name it with lon=.*\['id', 'B', 'note'"):
         embed_file(source, tmp_path / "t.csv", model)
+    store(cities(), source)
+    (tmp_path / "t.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"t\.csv exists: .*overwrite=True"):
+        embed_file(source, tmp_path / "t.csv", model)
+    assert (tmp_path / "t.csv").read_text() == "mine"
+    store(cities().rename(columns={"Lat": "B", "Lon": "L"}), source)
     assert set(model.calls) <= {1}
-    assert embed_file(source, tmp_path / "t.csv", model, lon="L", lat="B") == 7
+    assert embed_file(source, tmp_path / "t.csv", model, lon="L", lat="B", overwrite=True) == 7
 
 
 @pytest.mark.parametrize("name", ["s.csv", "s.parquet"])
@@ -243,6 +257,75 @@ def test_a_file_without_rows_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=rf"{name} has no rows"):
         embed_file(source, tmp_path / "t.csv", Waves())
     assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["s.csv", "s.parquet"])
+def test_faults_are_counted_in_the_whole_file(tmp_path, name):
+    frame = cities(20)
+    frame.loc[[7, 13, 14], "Lat"] = [np.nan, 93.0, np.nan]
+    source = store(frame, tmp_path / name)
+    with pytest.raises(
+        ValueError, match=r"3 of 20 rows are wrong, the first: .* in (line 10|row 7) of"
+    ):
+        embed_file(source, tmp_path / "t.csv", Waves(), rows=5)
+    with pytest.raises(ValueError, match=r"got 93 in (line 17|row 13) of"):
+        embed_file(source, tmp_path / "t.csv", Waves(), rows=5, missing="drop")
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("target", ["t.csv", "t.parquet"])
+@pytest.mark.parametrize("source", ["s.csv", "s.parquet"])
+def test_rows_without_a_place_are_left_out_or_kept_empty(tmp_path, source, target):
+    frame = cities(20).assign(row=range(20))
+    frame.loc[[0, 7, 13], ["Lat", "Lon"]] = [[np.nan, 1.0], [np.nan, np.nan], [3.0, np.nan]]
+    known = ~frame.index.isin([0, 7, 13])
+    path, read = tmp_path / target, pd.read_csv if target == "t.csv" else pd.read_parquet
+    made = store(frame, tmp_path / source)
+    with pytest.warns(UserWarning, match="3 of 20 rows are left out: they have no place"):
+        assert embed_file(made, path, Waves(), rows=5, missing="drop") == 17
+    assert read(path)["row"].astype(int).tolist() == np.flatnonzero(known).tolist()
+    with pytest.warns(UserWarning, match="3 of 20 rows have no place and no embedding"):
+        done = embed_file(made, path, Waves(), rows=5, missing="keep", overwrite=True, prefix="z")
+    assert done == 20
+    got = read(path)
+    z = got.filter(regex=r"^z\d+$").to_numpy(dtype=float)
+    assert np.isnan(z[~known]).all()
+    np.testing.assert_allclose(z[known], embedding(frame[known]), atol=1e-6)
+    assert got["Lon"][0] == 1.0
+
+
+def test_a_file_without_any_place_is_refused(tmp_path):
+    source = store(cities().assign(Lat=np.nan), tmp_path / "s.csv")
+    with pytest.raises(ValueError, match="none of the 7 rows has a place"):
+        embed_file(source, tmp_path / "t.csv", Waves(), missing="keep")
+    assert os.listdir(tmp_path) == ["s.csv"]
+
+
+def test_rows_of_a_table_without_a_place(monkeypatch):
+    frame = cities()
+    frame.loc[3, "Lon"] = np.nan
+    with pytest.raises(ValueError, match=r"in row 3: .*missing='drop', or empty with missing='k"):
+        embed_table(frame, Waves())
+    with pytest.warns(UserWarning, match="1 of 7 rows are left out"):
+        got = embed_table(frame, Waves(), missing="drop")
+    assert got.index.tolist() == [0, 1, 2, 4, 5, 6]
+    with pytest.warns(UserWarning, match="1 of 7 rows have no place"):
+        got = embed_table(frame, Waves(), missing="keep")
+    assert got[E4].isna().all(axis=1).tolist() == [row == 3 for row in range(7)]
+    with pytest.raises(ValueError, match="missing must be 'error', 'drop' or 'keep', got 'no'"):
+        embed_table(frame, Waves(), missing="no")
+
+
+def test_swapped_columns_and_null_island_are_warned_of(tmp_path):
+    lonlat = np.stack([np.linspace(-60, -45, 12), np.linspace(-15, -5, 12)], axis=1)  # Brazil
+    frame = pd.DataFrame(lonlat[:, ::-1], columns=["lon", "lat"])
+    with pytest.warns(UserWarning, match="of 12 places are probably swapped: .* swap lon and lat"):
+        embed_table(frame, Waves())
+    frame.to_csv(tmp_path / "s.csv", index=False)
+    with pytest.warns(UserWarning, match="probably swapped"):
+        embed_file(tmp_path / "s.csv", tmp_path / "t.csv", Waves())
+    with pytest.warns(UserWarning, match=r"1 of 2 places are at \(0, 0\)"):
+        embed_table([[0, 0], [20, 3]], Waves())
 
 
 def test_parts_do_not_change_the_result(tmp_path):
