@@ -257,7 +257,7 @@ def test_a_dry_run_prints_everything_and_uses_no_network(server, toy, tmp_path, 
         "  files        1: a.bin",
         "  others       b.bin",
         f"  from         {server.url}/a.bin",
-        "  size         about 0.1 MB",
+        "  size         about 102.4 kB",
         "  licence      CC BY 4.0",
         "  cite         Doe (2020)",
         f"  destination  {tmp_path / 'toy'}",
@@ -316,7 +316,7 @@ def test_at_a_terminal_the_user_is_asked(server, toy, tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     assert fetch("toy", tmp_path)[0].read_bytes() == CONTENT
     printed = capsys.readouterr().out
-    assert "size         about 0.1 MB" in printed
+    assert "size         about 102.4 kB" in printed
     assert "licence      CC BY 4.0" in printed
     assert f"destination  {tmp_path / 'toy'}" in printed
     assert printed.endswith("Download? [y/N] ")
@@ -334,7 +334,7 @@ def test_without_a_yes_nothing_is_downloaded(server, toy, tmp_path, monkeypatch,
 
 def test_without_a_terminal_and_without_a_word_nothing_is_downloaded(server, toy, tmp_path):
     toy()
-    message = r"pass agree=True to download\ntoy: Toys(.*\n)*  size         about 0.1 MB"
+    message = r"pass agree=True to download\ntoy: Toys(.*\n)*  size         about 102.4 kB"
     with pytest.raises(ValueError, match=message):
         fetch("toy", tmp_path)
     assert server.requests == []
