@@ -40,8 +40,8 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
         "melt3" joins three trainings of MELT and has the best scores; it embeds places only.
         "melt", "salt" and "satellite" also compare places with images, lights and names. Each has
         a card beside its weights, with scores and limits. Or the folder of a run or of a model
-        that was saved with :meth:`~earthtie_lite.hub.HubModel.save_pretrained`; what is on the Hub
-        is read by the class's ``from_pretrained``.
+        that was saved with ``save_pretrained``; what is on the Hub is read by the class's
+        ``from_pretrained``.
 
     Raises
     ------

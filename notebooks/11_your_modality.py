@@ -76,7 +76,7 @@ broken.loc[:4, ["lon", "lat"]] = 0.0
 broken.loc[10:19, ["lon", "lat"]] = broken.loc[20:29, ["lon", "lat"]].to_numpy()
 broken.loc[30, "lat"] = 151.2
 broken.loc[40:42, "zone"] = None
-checks.check_places(broken[["lon", "lat"]].to_numpy())
+checks.check_places(broken[["lon", "lat"]].to_numpy()).style.format(precision=3)
 
 # %% [markdown]
 # What is certainly wrong is refused, with the row and the remedy. What may be wrong is said, once, as a warning. Nothing is dropped in silence.
@@ -232,6 +232,13 @@ except ValueError as error:
 # - One training of each: the next seed may tell another story. Notebook 09 has five.
 # - A table whose rows lie close together (one country, one city) teaches an encoder of the world little, and blocks of 1,000 km leave it few test cells.
 # - A modality that holds the label is no evidence. Ask what it adds where it is *not* the label.
+#
+# ## Summary
+#
+# - `Modality.from_frame` makes a modality of numbers, categories, text or pictures; what is wrong with the table it refuses or says.
+# - Tie it beside the sample, and compare with a training that saw as many pairs without it.
+# - Judge in blocks, by paired intervals, on tasks that the table does not hold.
+# - A category, like a name or an image, has a place in the tied space, and so a map.
 #
 # ## Exercises
 #
