@@ -17,7 +17,7 @@ ADVICE = {
     "not finite": "drop these rows or find their coordinates",
     "out of range": "swap the columns, wrap longitudes to [-180, 180], or turn metres into degrees",
     "duplicated": "in a batch they are false negatives of each other: choose duplicates='keep', "
-    "'first' or 'mean' in Modality.from_frame",
+    "duplicates='first' or duplicates='mean'",
     "at (0, 0)": "off Africa; often what a failed look-up returns: drop these rows",
     "whole degrees": "rounded to as much as 111 km: bring more digits",
     "at sea": "the embedded sample has land only: drop these rows or expect little of them",

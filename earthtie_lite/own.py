@@ -241,7 +241,7 @@ def columns_of(
     if strange := [c for c in features if not pd.api.types.is_numeric_dtype(table[c])]:
         raise ValueError(f"columns {strange} must be numbers; for text, use text= or categories=")
     for column in features:
-        infinite = np.isinf(table[column].to_numpy(dtype=np.float64))
+        infinite = np.isinf(table[column].to_numpy(dtype=np.float64).astype(np.float32))
         if infinite.any():
             row = table.index[int(np.argmax(infinite))]
             raise ValueError(f"column {column!r} must be finite, not in row {row}")

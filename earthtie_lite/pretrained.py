@@ -54,6 +54,8 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
     >>> z.shape
     (2, 256)
     """
+    if not isinstance(name, (str, Path)):
+        raise ValueError(f"a model's name or folder is text or a path, got {name!r}")
     path = folder() / name if name in NAMES else Path(name).expanduser()
     if (path / "run.json").is_file():
         return load(path).model

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,11 +306,16 @@ def resume(
     }  # settings that do not change the result
     if config.schedule == "constant":
         free["epochs"] = 1
-    if run.config.replace(**free) != config.replace(**free):
-        raise ValueError(f"the run in {folder} has other settings: {run.config}")
-    if not run.history.empty and (past := run.history["epoch"].iloc[-1] + 1) > config.epochs:
+    asked, past = asdict(config.replace(**free)), asdict(run.config.replace(**free))
+    if other := [f"{name}={past[name]!r}" for name in past if past[name] != asked[name]]:
         raise ValueError(
-            f"the run in {folder} has {past} epochs already, not epochs={config.epochs}"
+            f"the run in {folder} has other settings, {', '.join(other)}: repeat them, or train "
+            "into another folder"
+        )
+    done = 0 if run.history.empty else int(run.history["epoch"].iloc[-1]) + 1
+    if done > config.epochs:
+        raise ValueError(
+            f"the run in {folder} has {done} epochs already, not epochs={config.epochs}"
         )
     if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")

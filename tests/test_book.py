@@ -15,7 +15,9 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-DOCUMENTS = [TOC["root"], *(c["file"] for part in TOC["parts"] for c in part["chapters"])]
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+ENTRIES = [entry for chapter in CHAPTERS for entry in (chapter, *chapter.get("sections", []))]
+DOCUMENTS = [TOC["root"], *(entry["file"] for entry in ENTRIES)]
 EXTRA = ["index", "genindex", "py-modindex", "search"]  # Sphinx makes them
 page_of_the_book = pytest.mark.parametrize("name", [*DOCUMENTS, *EXTRA])
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}

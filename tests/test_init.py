@@ -1,6 +1,7 @@
 """The package as a whole: what an import costs, which way imports run, size and docstrings."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,13 @@ def test_only_maps_imports_cartopy_and_nothing_imports_torchvision(path):
 def test_no_file_is_longer_than_300_lines_of_code(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert sum(1 for line in lines if line.strip() and not line.strip().startswith("#")) <= 300
+
+
+def test_each_file_is_on_the_pages_of_the_interface_once():
+    pages = (FOLDER.parent / "book").glob("api*.md")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    named = re.findall(r"automodule:: earthtie_lite\.(\S+)", text)
+    assert sorted(named) == sorted(ORDER)
 
 
 def public(tree):

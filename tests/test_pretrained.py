@@ -47,6 +47,11 @@ def test_a_model_is_read_from_a_folder_of_either_kind(tmp_path, three, make_enco
     )
 
 
+def test_what_is_no_name_is_refused():
+    with pytest.raises(ValueError, match="text or a path, got 3"):
+        et.load_pretrained(3)
+
+
 def test_a_name_is_never_a_folder_and_a_path_never_a_name(tmp_path, monkeypatch):
     (tmp_path / "melt").mkdir()
     monkeypatch.chdir(tmp_path)

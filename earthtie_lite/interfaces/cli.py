@@ -143,8 +143,8 @@ def map_(
 @main.command(
     context_settings=DASHES, epilog="\b\nExample:\n  earthtie nearest -60 -3.1 places.csv --count 5"
 )
-@click.argument("longitude", type=float)
-@click.argument("latitude", type=float)
+@click.argument("longitude", type=click.FloatRange(-180, 180))
+@click.argument("latitude", type=click.FloatRange(-90, 90))
 @click.argument("places", type=FILE)
 @click.option("--count", default=10, type=COUNT, help="Rows to print.")
 @with_model
@@ -202,7 +202,6 @@ def grid(
     """
     import numpy as np
 
-    from ..pretrained import NAMES
     from ..storage import human
     from .grid import check_name, embed_grid, part_of
     from .pixels import make_grid
@@ -215,11 +214,10 @@ def grid(
     depth = len(bands) or made.embed(np.zeros((1, 2))).shape[1]
     size = human(4 * height * width * depth)
     click.echo(f"{width:,} x {height:,} pixels, {depth} bands: {size} before compression")
-    known = model if model in NAMES else made  # the file names a known one
     stopped = f"The same command goes on after the last whole tile; until then {part_of(target)} "
     with bar("tiles") as progress, hint(stopped + "holds what is done."):
         embed_grid(
-            known, target, bounds, resolution, crs, bands or None, progress, overwrite=overwrite
+            model, target, bounds, resolution, crs, bands or None, progress, overwrite=overwrite
         )
     click.echo(f"{human(target.stat().st_size)}: {target}")
 

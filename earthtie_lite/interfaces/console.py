@@ -60,17 +60,21 @@ def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
 def as_typed(message: str) -> str:
     """Turn Python's arguments into the command's options: missing='drop' into --missing drop."""
     for option in click.get_current_context().command.params:
-        if not isinstance(option, click.Option) or option.name is None:
-            continue
-        typed, name = option.opts[0], rf"\b{option.name}"
-        message = re.sub(rf"{name}='?(?=\w)", f"{typed} ", message)
-        if option.is_flag:
-            message = message.replace(f"{typed} True", typed)
-        message = re.sub(rf"({typed} \w+)'", r"\1", message)
-        message = re.sub(rf"{name}=", typed, message)
-        if "_" in option.name:
-            message = re.sub(rf"{name}\b", typed, message)
+        if isinstance(option, click.Option):
+            message = _said_as(option, message)
     return message
+
+
+def _said_as(option: click.Option, message: str) -> str:
+    """Say one option as it is typed; names of files and other text are left alone."""
+    typed, name = option.opts[0], rf"\b{option.name}"
+    values = r"'(\w+)'|(\d+)" if not option.is_flag else "()True"
+    message = re.sub(
+        rf"{name}=(?:{values})?(?![\w./'])",
+        lambda found: " ".join([typed, *filter(None, found.groups())]),
+        message,
+    )
+    return re.sub(rf"{name}\b(?!=)", typed, message) if "_" in str(option.name) else message
 
 
 class Commands(click.Group):
@@ -85,7 +89,7 @@ def in_lines(path: Path) -> Iterator[None]:
     from .tablefiles import row_of
 
     def named(message: str) -> str:
-        found = r"\brow (\d+)(?: \(index [^)]*\))?"
+        found = r"(?<!['\w/])row (\d+)(?![\w.])"  # not in a cell or the name of a file
         return re.sub(found, lambda row: row_of(path, int(row[1])), message)
 
     try:
@@ -109,7 +113,7 @@ def read_table(path: Path, dtype: Any) -> "pd.DataFrame":
         found = kind(path)
     try:
         if found == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(path).reset_index(drop=True)
         return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not in UTF-8: {LATIN} ({error})") from error

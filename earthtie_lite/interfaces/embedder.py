@@ -1,6 +1,7 @@
 """A scikit-learn transformer: places in, embeddings out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,8 +27,8 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     Parameters
     ----------
-    model : str or object with a method ``embed``
-        A name as :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+    model : str, Path or object with a method ``embed``
+        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     columns : pair of str or int, optional
         The columns of longitude and latitude, by label or position; all others are left out (a
         ``ColumnTransformer`` keeps them). By default both columns of an array, and of a table its
@@ -53,7 +54,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     """
 
     def __init__(
-        self, model: str | Embeds = "melt", columns: Sequence[str | int] | None = None
+        self, model: str | Path | Embeds = "melt", columns: Sequence[str | int] | None = None
     ) -> None:
         self.model = model
         self.columns = columns

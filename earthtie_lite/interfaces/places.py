@@ -39,7 +39,7 @@ class Faults:
     def see(self, places: Array, lon: "pd.Series", lat: "pd.Series") -> None:
         """Look at places (n, 2), NaN where there is none, and the columns that they come from."""
         lacking = np.isnan(places).any(axis=1)
-        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1)
+        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking
         wrong = beyond | lacking if self.missing == "error" else beyond
         if wrong.any() and not self.first:
             row = int(np.argmax(wrong))
@@ -61,19 +61,19 @@ class Faults:
             as_lonlat(place[np.newaxis])
         except ValueError as error:
             metres = np.abs(place).max() > 360
-            hint = " Metres need a geometry with its CRS." if metres else ""
+            hint = " (metres need a geometry with its CRS)" if metres else ""
             return str(error).replace("row 0", row) + hint
         raise AssertionError
 
-    def refuse(self) -> None:
+    def refuse(self, where: str = "the table") -> None:
         """Raise a ValueError about the first fault, if there is one, or where there is no place."""
         if self.first:
             many = f"{self.wrong:,} of {self.rows:,} rows are wrong, the first: "
             raise ValueError((many if self.wrong > 1 else "") + self.first)
         if not self.rows:
-            raise ValueError("the table has no rows: at least one place is needed")
+            raise ValueError(f"{where} has no rows: at least one place is needed")
         if self.lacking == self.rows:
-            raise ValueError(f"none of the {self.rows:,} rows has a place")
+            raise ValueError(f"none of the {self.rows:,} rows of {where} has a place")
 
 
 def lonlat_of(
@@ -151,12 +151,11 @@ def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None)
                 raise ValueError(f"{what} {given!r} is not one of the columns: {list(columns)}")
             found.append(given)
             continue
-        usual = USUAL[axis] if degrees else PLANE[axis]
+        usual = USUAL[axis] if degrees else (*USUAL[axis], *PLANE[axis])
         named = [column for column, name in zip(columns, names) if name in usual]
         if len(named) != 1:
-            expected = ", ".join((*USUAL[axis], *PLANE[axis]))
             raise ValueError(
-                f"expected one column with a usual name of a {what} ({expected}), found {named}: "
+                f"expected one column with a usual name of a {what} {usual}, found {named}: "
                 f"name it with {what[:3]}=; the columns are {list(columns)}"
             )
         found.append(named[0])
@@ -189,7 +188,7 @@ def from_points(points: Any, faults: Faults) -> Array:
             f"{faults.name(faults.rows + row)}; choose a point in each, for example "
             "table.set_geometry(table.representative_point())"
         )
-    degrees = points.to_crs(4326)
+    degrees = points.mask(missing).to_crs(4326)
     places = _numbers(degrees.x, degrees.y)
     faults.see(places, points, points)
     return places

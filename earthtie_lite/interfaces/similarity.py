@@ -145,7 +145,8 @@ def fonts_for(text: str) -> list[str]:
     if not lacking:
         return usual
     for font in font_manager.fontManager.ttflist:
-        if font.name not in BOXES and lacking <= _characters(font.fname):
+        drawn = font_manager.findfont(font_manager.FontProperties(family=[font.name]))
+        if font.name not in BOXES and lacking <= _characters(drawn):
             return [*usual, font.name]
     signs = "".join(map(chr, sorted(lacking)))
     warnings.warn(

@@ -115,11 +115,15 @@ def row_of(path: Path, row: int) -> str:
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         lines, begins, passed = csv.reader(file), 1, -1  # the names are no row
-        for cells in lines:
-            if cells and passed == row:
-                break
-            passed += bool(cells)  # nor is an empty line
-            begins = lines.line_num + 1
+        try:
+            for cells in lines:
+                filled = len(cells) > 1 or "".join(cells).strip()  # nor is an empty line
+                if filled and passed == row:
+                    break
+                passed += bool(filled)
+                begins = lines.line_num + 1
+        except csv.Error:  # a cell that is too long for the standard library
+            return f"row {row} of {path.name}, counted from 0"
     return f"line {begins} of {path.name}"
 
 

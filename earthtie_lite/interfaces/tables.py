@@ -52,8 +52,6 @@ def embed_places(model: Embeds, places: Array) -> Features:
         raise ValueError(
             f"the model must return ({len(asked)}, D) for that many places: {found.shape}"
         )
-    if known.all():
-        return found
     z = np.full((len(places), found.shape[1]), np.nan, dtype=np.float32)
     z[known] = found[: known.sum()]
     return z
@@ -158,7 +156,10 @@ def _as_frame(places: Any) -> Any:
         return places
     if hasattr(places, "to_frame"):
         return places.to_frame(places.name or "geometry")
-    return pd.DataFrame(as_lonlat(places), columns=["lon", "lat"])
+    array = np.asarray(places)
+    if array.ndim != 2 or array.shape[1] != 2:
+        as_lonlat(places)  # says what is wrong
+    return pd.DataFrame(array, columns=["lon", "lat"])
 
 
 def _refuse_taken(columns: Any, names: Sequence[str], hint: str) -> None:
@@ -238,8 +239,8 @@ def embed_file(
     """Join embeddings to a file of places, a part at a time: it may be larger than the memory.
 
     The cells of a CSV file stay text as they are ("NA" is Namibia, "007" keeps its zeros), only in
-    Parquet the coordinates become numbers; empty cells are null. The points of GeoParquet count
-    before columns, and what is written from it to Parquet is GeoParquet again.
+    Parquet the coordinates become numbers, or null; empty cells are null. The points of GeoParquet
+    count before columns, and what is written from it to Parquet is GeoParquet again.
 
     Parameters
     ----------
@@ -317,18 +318,15 @@ def embed_file(
                 places = locate(batch, faults)
                 for note in _doubts(places) if faults.rows == len(places) else ():
                     warnings.warn(note, stacklevel=2)
-                if faults.first:
-                    continue  # the others are only counted
                 if missing == "drop":
                     known = np.isfinite(places).all(axis=1)
                     batch, places = batch.filter(pa.array(known)), places[known]
-                write(batch, places, embed_places(made, places))
-                done += batch.num_rows
+                if not faults.first:  # else the others are only counted
+                    write(batch, places, embed_places(made, places))
+                    done += batch.num_rows
                 if progress is not None:
                     progress(faults.rows, table.total)
-        if not faults.rows:
-            raise ValueError(f"{source} has no rows: at least one place is needed")
-        faults.refuse()
+        faults.refuse(str(source))
     for note in _without_place(faults.rows, faults.lacking, missing):
         warnings.warn(note, stacklevel=2)
     return done

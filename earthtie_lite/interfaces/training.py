@@ -115,7 +115,9 @@ def train(
     own: dict[str, Modality] = {}
     if table is not None and name is not None:
         if not observed:
-            raise click.UsageError("say what is in the table: --features, --text or --images")
+            raise click.UsageError(
+                "say what is in the table: --features, --categories, --text or --images"
+            )
         if name in modalities:
             raise click.UsageError(f"choose another --name: the sample has {name!r} already")
         own[name] = _own_modality(table, name, **columns)
@@ -184,19 +186,20 @@ def _own_modality(
 ) -> "Modality":
     """Make a modality of a table's columns."""
     from ..modalities import Modality
-    from .places import lonlat_of
+    from .places import coordinate_columns
 
     table = read_table(path, None)
     numbers, classes = _columns(features, table.columns), _columns(categories, table.columns)
     words = [column for column in (*classes, text, images) if column is not None]
     if words and path.suffix.lower() != ".parquet":
         table = read_table(path, dict.fromkeys(words, str))  # "007" keeps its zeros
+    lon, lat = coordinate_columns(list(table.columns), lon, lat)
     with in_lines(path):
-        places = lonlat_of(table, lon, lat, "keep")
-        table = table.assign(lon=places[:, 0], lat=places[:, 1])
         return Modality.from_frame(
             table,
             name,
+            lon,
+            lat,
             features=numbers or None,
             categories=classes or None,
             text=text,

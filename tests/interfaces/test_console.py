@@ -75,12 +75,16 @@ def test_ctrl_c_comes_with_a_hint(command):
         ("set val_fraction=0", "set --val-fraction 0"),
         ("lower val_fraction or more", "lower --val-fraction or more"),
         ("replace it with overwrite=True", "replace it with --force"),
+        ("line 3 of rows=2.csv, lon=x/r, val_fraction=0.5.csv", None),
+        ("missing='drop', missing='keep'", "--missing drop, --missing keep"),
         ("a longitude of 3 is missing", "a longitude of 3 is missing"),
     ],
 )
 def test_arguments_of_python_are_said_as_options(command, said, typed):
-    options = [click.Option([name]) for name in ("--lon", "--missing", "--val-fraction")]
+    options = [click.Option([name]) for name in ("--lon", "--missing", "--val-fraction", "--rows")]
     options.append(click.Option(["--force", "overwrite"], is_flag=True))
+
+    typed = said if typed is None else typed
 
     def act(**options):
         warnings.warn(said, stacklevel=1)
@@ -99,9 +103,12 @@ def test_arguments_of_python_are_said_as_options(command, said, typed):
 def test_rows_of_a_file_are_named_by_their_lines(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text('n,note\n0,"a\nb"\n1,\n2,c\n')
-    refused = pytest.raises(ValueError, match=r"^line 4 of a\.csv lacks, and line 5 of a\.csv$")
+    refused = pytest.raises(
+        ValueError,
+        match=r"^line 4 of a\.csv lacks, and line 5 of a\.csv, not 'row 2' or row 2\.png$",
+    )
     with refused, console.in_lines(path):
-        raise ValueError("row 1 (index 7) lacks, and row 2")
+        raise ValueError("row 1 lacks, and row 2, not 'row 2' or row 2.png")
     warned = pytest.warns(UserWarning, match=r"the first in line 2 of a\.csv")
     with warned, console.in_lines(path):
         warnings.warn("the first in row 0", stacklevel=1)

@@ -113,7 +113,7 @@ def test_what_is_out_of_range_is_refused_with_its_row_and_a_hint():
 
 def test_metres_are_recognised():
     frame = pd.DataFrame({"x": [3.9e5], "y": [5.8e6]})
-    with pytest.raises(ValueError, match=r"got 5.8e\+06 in row 0.*Metres need a geometry"):
+    with pytest.raises(ValueError, match=r"got 5.8e\+06 in row 0.*metres need a geometry"):
         lonlat_of(frame)
 
 
@@ -130,12 +130,17 @@ def test_faults_are_counted():
         lonlat_of(frame, missing="keep")
 
 
+def test_half_a_place_is_missing_whatever_the_other_half():
+    places = lonlat_of(pd.DataFrame({"lon": [200.0, 1.0], "lat": [np.nan, 2.0]}), missing="keep")
+    assert places[1].tolist() == [1.0, 2.0]
+
+
 def test_missing_places_are_kept_as_none():
     frame = pd.DataFrame({"lon": [0, None, np.inf], "lat": [1, 1, 1]})
     places = lonlat_of(frame, missing="keep")
     np.testing.assert_array_equal(places[0], [0, 1])
     assert np.isnan(places[1:, 0]).all()
-    with pytest.raises(ValueError, match="none of the 2 rows has a place"):
+    with pytest.raises(ValueError, match="none of the 2 rows of the table has a place"):
         lonlat_of(frame[1:], missing="keep")
     with pytest.raises(ValueError, match="missing must be 'error'"):
         lonlat_of(frame, missing="no")
@@ -188,12 +193,13 @@ def test_points_without_a_crs_are_refused():
         lonlat_of(points().set_crs(None, allow_override=True))
 
 
-@pytest.mark.parametrize("missing", [None, shapely.Point()])
+@pytest.mark.parametrize("missing", [None, shapely.Point(), shapely.Polygon()])
 def test_a_missing_point_is_refused_with_its_row(missing):
     frame = points().set_index("name")
     frame.loc["Sydney", "geometry"] = missing
     with pytest.raises(
-        ValueError, match=r"got (None|<POINT EMPTY>) in row 2 \(index 'Sydney'\): miss"
+        ValueError,
+        match=r"got (None|<POINT EMPTY>|<POLYGON EMPTY>) in row 2 \(index 'Sydney'\): miss",
     ):
         lonlat_of(frame)
     np.testing.assert_allclose(lonlat_of(frame, missing="keep")[:2], LONLAT[:2])

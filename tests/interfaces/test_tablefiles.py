@@ -104,6 +104,16 @@ def test_a_row_is_named_by_its_line(tmp_path, name):
     ]
 
 
+def test_a_row_after_a_very_long_cell_is_named_by_its_number(tmp_path):
+    path = write(tmp_path / "a.csv", f"n,note\n0,{'x' * 200_000}\n1,b\n")
+    assert row_of(path, 1) == "row 1 of a.csv, counted from 0"
+
+
+def test_lines_of_blanks_are_no_rows(tmp_path):
+    path = write(tmp_path / "a.csv", "n,note\n0,a\n  \n1,b\n")
+    assert row_of(path, 1) == "line 4 of a.csv"
+
+
 def test_a_file_cut_short_says_so(tmp_path):
     path = write(tmp_path / "a.csv.gz", "a\n" + "".join(f"{i * 7919}\n" for i in range(5000)))
     path.write_bytes(path.read_bytes()[:-2000])

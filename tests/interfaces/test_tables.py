@@ -294,14 +294,39 @@ def test_rows_without_a_place_are_left_out_or_kept_empty(tmp_path, source, targe
     assert got["Lon"][0] == 1.0
 
 
+def test_a_part_without_any_place_is_no_fault(tmp_path):
+    frame = cities(9)
+    frame.loc[[0, 1], "Lat"] = np.nan
+    source = store(frame, tmp_path / "s.csv")
+    with pytest.warns(UserWarning, match="2 of 9 rows are left out"):
+        assert embed_file(source, tmp_path / "t.csv", Waves(), rows=2, missing="drop") == 7
+
+
+def test_doubts_are_counted_in_the_first_part_alone(tmp_path):
+    frame = cities(9)
+    frame.loc[[0, 5], ["Lon", "Lat"]] = 0.0
+    source = store(frame, tmp_path / "s.csv")
+    with pytest.warns(UserWarning, match="are at") as said:
+        embed_file(source, tmp_path / "t.csv", Waves(), rows=3)
+    assert [str(w.message)[:14] for w in said] == ["1 of 3 places "]
+
+
+def test_polygons_are_named_by_their_row_in_the_file(tmp_path):
+    points = gpd.GeoSeries(gpd.points_from_xy(range(9), range(9), crs=4326))
+    points[7] = points[7].buffer(1)
+    gpd.GeoDataFrame(geometry=points).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(ValueError, match=r"got a Polygon in row 7 of s\.parquet"):
+        embed_file(tmp_path / "s.parquet", tmp_path / "t.parquet", Waves(), rows=3)
+
+
 def test_a_file_without_any_place_is_refused(tmp_path):
     source = store(cities().assign(Lat=np.nan), tmp_path / "s.csv")
-    with pytest.raises(ValueError, match="none of the 7 rows has a place"):
+    with pytest.raises(ValueError, match=r"none of the 7 rows of .*s\.csv has a place"):
         embed_file(source, tmp_path / "t.csv", Waves(), missing="keep")
     assert os.listdir(tmp_path) == ["s.csv"]
 
 
-def test_rows_of_a_table_without_a_place(monkeypatch):
+def test_rows_of_a_table_without_a_place():
     frame = cities()
     frame.loc[3, "Lon"] = np.nan
     with pytest.raises(ValueError, match=r"in row 3: .*missing='drop', or empty with missing='k"):
@@ -312,6 +337,9 @@ def test_rows_of_a_table_without_a_place(monkeypatch):
     with pytest.warns(UserWarning, match="1 of 7 rows have no place"):
         got = embed_table(frame, Waves(), missing="keep")
     assert got[E4].isna().all(axis=1).tolist() == [row == 3 for row in range(7)]
+    with pytest.warns(UserWarning, match="1 of 2 rows are left out"):
+        got = embed_table([[np.nan, 1.0], [3.0, 4.0]], Waves(), missing="drop")
+    assert got["lon"].tolist() == [3.0]
     with pytest.raises(ValueError, match="missing must be 'error', 'drop' or 'keep', got 'no'"):
         embed_table(frame, Waves(), missing="no")
 
