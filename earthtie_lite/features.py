@@ -238,11 +238,20 @@ class Columns(Featuriser):
 
     def __call__(self, raw: Any) -> Features:
         """Take numbers (N, D), or a data frame that has the columns."""
-        values = raw[list(self.names)] if hasattr(raw, "columns") else raw
-        array = np.asarray(values, dtype=np.float32)
+        if hasattr(raw, "columns"):
+            check_columns(raw, self.names)
+            raw = raw[list(self.names)]
+        array = np.asarray(raw, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != len(self.names):
             raise ValueError(f"expected (N, {len(self.names)}) numbers, got {array.shape}")
         return array
+
+
+def check_columns(raw: Any, asked: Sequence[str]) -> None:
+    """Refuse what is no data frame with the columns."""
+    there = list(getattr(raw, "columns", []))
+    if missing := [column for column in asked if column not in there]:
+        raise ValueError(f"expected a data frame with columns {list(asked)}, it lacks {missing}")
 
 
 def encode(featuriser: Featuriser, raw: Any) -> Features:

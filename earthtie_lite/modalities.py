@@ -83,8 +83,8 @@ class Modality:
         cls,
         frame: "pd.DataFrame",
         name: str,
-        lon: str = "lon",
-        lat: str = "lat",
+        lon: Any = None,
+        lat: Any = None,
         features: Sequence[str] | None = None,
         text: str | None = None,
         *,
@@ -105,10 +105,11 @@ class Modality:
         ----------
         frame : DataFrame
         name : str
-        lon, lat : str
-            Columns of longitude and latitude, degrees.
+        lon, lat : label, optional
+            Columns of longitude and latitude, degrees. By default the geometry of a GeoDataFrame,
+            or the columns with usual names: :func:`~earthtie_lite.places.lonlat_of`.
         features : sequence of str, optional
-            Numeric columns to take as they are.
+            Columns of numbers to take as they are.
         text : str, optional
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
         categories : sequence of str, optional
@@ -126,8 +127,8 @@ class Modality:
             What encodes the texts or images instead, for example one of
             :mod:`~earthtie_lite.paper.towers`.
         missing : {"error", "drop"}
-            Whether rows without a value (or with a blank text) in a column that is used are
-            refused, or left out with a warning that counts them.
+            Whether rows without a place or a value (or with a blank text) are refused, or left
+            out with a warning that counts them. What is there but no number is always refused.
         duplicates : {"warn", "keep", "first", "mean"}
             What becomes of rows with exactly the same place, each a false negative of the others
             in a batch: all are kept, with a warning or without; or only the first; or the mean of
@@ -156,8 +157,8 @@ class Modality:
         """
         asked = own.columns_asked(features, categories, text, images, featuriser)
         own.check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
-        table = own.filled_rows(frame, lon, lat, asked, missing)
-        places, left_out = own.places_of(table, lon, lat), len(frame) - len(table)
+        table, places = own.filled_rows(frame, lon, lat, asked, missing)
+        left_out = len(frame) - len(table)
         for note in own.doubts(table, places, len(frame), duplicates):
             warnings.warn(note, stacklevel=2)
         if duplicates == "first":
@@ -171,7 +172,7 @@ class Modality:
             raw = own.read_images(table[images], folder, size)
             featuriser = fit_filters(places, raw, seed=0) if featuriser is None else featuriser
         else:
-            featuriser = own.columns_of(table, features or (), categories or ())
+            featuriser, raw = own.columns_of(table, features or (), categories or ())
         values = encode(featuriser, raw)
         if duplicates == "mean":
             places, values = own.mean_by_place(places, values)

@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checks import check_places, repeats
-from .coords import Array, as_lonlat, unit_vectors
-from .features import Columns, Features
+from .coords import Array, unit_vectors
+from .features import Columns, Features, check_columns
+from .places import lonlat_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_CLASSES = 1000  # of a column: each is one feature
+FILL = "fill them in, or leave them out with missing='drop'"
 DEEP_MODES = ("I", "F")  # how Pillow's names of modes with more than 8 bits begin: I, I;16, F
 
 
@@ -86,10 +88,7 @@ class MixedColumns(Columns):
         """Take a data frame that has the columns."""
         import pandas as pd
 
-        asked = [*self.names, *(column for column, _ in self.classes)]
-        there = list(getattr(raw, "columns", []))
-        if missing := [column for column in asked if column not in there]:
-            raise ValueError(f"expected a data frame with columns {asked}, it lacks {missing}")
+        check_columns(raw, [*self.names, *(column for column, _ in self.classes)])
         parts = [np.asarray(raw[list(self.names)], dtype=np.float32)]
         for column, known in self.classes:
             values = [_class_name(value) for value in raw[column]]
@@ -141,14 +140,17 @@ def columns_asked(
     for name, value in (("features", features), ("categories", categories)):
         if isinstance(value, str):
             raise ValueError(f"{name} must be a list of columns; write [{value!r}]")
+    for name, column in (("text", text), ("images", images)):
+        if isinstance(column, (list, tuple)):
+            raise ValueError(f"{name} must be one column, got {column!r}")
     asked = [*(features or ()), *(categories or ())]
     return asked + [column for column in (text, images) if column is not None]
 
 
 def filled_rows(
-    frame: "pd.DataFrame", lon: str, lat: str, asked: Sequence[str], missing: str
-) -> "pd.DataFrame":
-    """Return the rows of a table with a place and a value in each of the columns asked for.
+    frame: "pd.DataFrame", lon: Any, lat: Any, asked: Sequence[str], missing: str
+) -> "tuple[pd.DataFrame, Array]":
+    """Return the rows of a table with a place and a value in each column asked for; their places.
 
     Their numbers in the table become their index, and errors count by it. A blank text is no value.
 
@@ -156,53 +158,36 @@ def filled_rows(
     ------
     ValueError
         If there is no such table or column, if a row lacks a value and ``missing`` is "error", or
-        if every row does.
+        if every row does; if a place is no number or out of range.
     """
     import pandas as pd
 
     check_option("missing", missing, ("error", "drop"))
     if not isinstance(frame, pd.DataFrame):
         raise ValueError(f"expected a data frame, got {type(frame).__name__}; read the file first")
-    columns = [lon, lat, *asked]
-    absent = [column for column in columns if column not in frame.columns]
+    absent = [column for column in asked if column not in frame.columns]
     if absent or not asked:
         raise ValueError(f"columns {absent} not found: there are {list(frame.columns)}")
-    if not len(frame):
-        raise ValueError("the table has no rows: at least one place is needed")
-    table = frame[list(dict.fromkeys(columns))].reset_index(drop=True)
+    table = frame[list(dict.fromkeys(asked))].reset_index(drop=True)
     if not table.columns.is_unique:
         raise ValueError(f"columns must have names of their own, got {list(table.columns)}")
+    places = lonlat_of(frame.reset_index(drop=True), lon, lat, missing, FILL)
     lacking = table.isna()
     for column in table.select_dtypes(exclude="number"):
         blank = [isinstance(value, str) and not value.strip() for value in table[column]]
         lacking[column] |= np.array(blank)
-    bad = np.asarray(lacking.any(axis=1), dtype=bool)
-    if bad.any() and (missing == "error" or bad.all()):
-        row = int(np.argmax(bad))
+    empty = np.asarray(lacking.any(axis=1), dtype=bool)
+    bad = empty | np.isnan(places).any(axis=1)
+    if bad.all():
+        raise ValueError(f"none of the {len(table):,} rows has a place and a value")
+    if empty.any() and missing == "error":
+        row = int(np.argmax(empty))
+        column = table.columns[int(np.argmax(lacking.loc[row]))]
         raise ValueError(
-            f"{bad.sum():,} of {len(table):,} rows lack a value, the first is row {row}, in column "
-            f"{columns[int(np.argmax(lacking.loc[row, columns]))]!r}"
-            + ("" if bad.all() else "; fill them in, or leave them out with missing='drop'")
+            f"{empty.sum():,} of {len(table):,} rows lack a value, the first is row {row}, in "
+            f"column {column!r}; {FILL}"
         )
-    return table[~bad]
-
-
-def places_of(table: "pd.DataFrame", lon: str, lat: str) -> Array:
-    """Return the places (N, 2) of filled rows, checked."""
-    import pandas as pd
-
-    # Where rows were dropped stand zeros, so that an error counts rows as the table does.
-    places = np.zeros((table.index[-1] + 1, 2))
-    for axis, column in enumerate((lon, lat)):
-        degrees = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=np.float64)
-        if np.isnan(degrees).any():
-            first = int(np.argmax(np.isnan(degrees)))
-            raise ValueError(
-                f"column {column!r} must be degrees, got {table[column].iloc[first]!r} in row "
-                f"{table.index[first]}; if that is a decimal comma, read the file with decimal=','"
-            )
-        places[table.index, axis] = degrees
-    return as_lonlat(places)[table.index]
+    return table[~bad], places[~bad]
 
 
 def doubts(table: "pd.DataFrame", places: Array, n_rows: int, duplicates: str) -> list[str]:
@@ -234,23 +219,29 @@ def mean_by_place(places: Array, features: Features) -> tuple[Array, Features]:
 
 def columns_of(
     table: "pd.DataFrame", features: Sequence[str], categories: Sequence[str]
-) -> Columns:
-    """Return the featuriser of columns, refusing what is no number or constant."""
+) -> "tuple[Columns, pd.DataFrame]":
+    """Return the featuriser of columns and the table with its numbers, which may be text."""
     import pandas as pd
 
-    if strange := [c for c in features if not pd.api.types.is_numeric_dtype(table[c])]:
-        raise ValueError(f"columns {strange} must be numbers; for text, use text= or categories=")
+    table = table.copy()
     for column in features:
-        infinite = np.isinf(table[column].to_numpy(dtype=np.float64).astype(np.float32))
-        if infinite.any():
-            row = table.index[int(np.argmax(infinite))]
-            raise ValueError(f"column {column!r} must be finite, not in row {row}")
+        # As objects: a time is no number.
+        numbers = pd.to_numeric(table[column].astype(object), errors="coerce").astype(np.float64)
+        wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            (value,) = table[column].iloc[[row]].tolist()
+            raise ValueError(
+                f"column {column!r} must hold finite numbers, got {value!r} in row "
+                f"{table.index[row]}; for text, use text= or categories="
+            )
+        table[column] = numbers
     asked = [*features, *categories]
     if constant := [c for c in asked if len(table) > 1 and table[c].nunique() == 1]:
         raise ValueError(f"columns {constant} are constant: leave them out")
     if categories:
-        return MixedColumns.fit(table, features, categories)
-    return Columns(tuple(features))
+        return MixedColumns.fit(table, features, categories), table
+    return Columns(tuple(features)), table
 
 
 def texts_of(table: "pd.DataFrame", column: str) -> list[str]:

@@ -17,7 +17,17 @@ def within(folder, *names):
     return [f"{folder}.{name}" for name in names]
 
 
-ORDER = ["streams", "coords", "storage", "encodings", "features", "losses", "sample", "checks"]
+ORDER = [
+    "streams",
+    "coords",
+    "places",
+    "storage",
+    "encodings",
+    "features",
+    "losses",
+    "sample",
+    "checks",
+]
 ORDER += ["own", "modalities", "config", "hub", "location", "joined", "models", "checkpoint"]
 ORDER += ["pretrained", "batches", "devices", "optimiser", "progress", "train"]
 ORDER += within("paper", "archives", "catalogue", "transfer", "fetch", "files", "bulk", "frozen")
@@ -26,7 +36,7 @@ ORDER += ["tasks", "protocol", "ridge", "estimators", "probes", "maps"]
 ORDER += within("paper", "labels", "miniatures")
 ORDER += within("experiments", "peers", "pairing", "inference", "evaluate", "retrieval", "results")
 ORDER += within("experiments", "rows", "embeddings", "plans", "bottleneck", "runner", "charts")
-ORDER += within("interfaces", "places", "tablefiles", "tables", "embedder", "pixels", "grid")
+ORDER += within("interfaces", "tablefiles", "tables", "embedder", "pixels", "grid")
 ORDER += within("interfaces", "similarity", "console", "training", "cli")
 FILES = sorted(FOLDER.rglob("*.py"))
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")

@@ -140,7 +140,9 @@ def test_features_are_averaged_by_place_in_the_order_of_the_first():
 
 def test_dropped_rows_leave_the_others_their_numbers():
     frame = pd.DataFrame({"x": [1.0, None, 3, 4], "y": 1.0, "a": ["a", "b", " ", "d"]})
-    kept = filled_rows(frame.set_index(pd.Index([9, 8, 7, 6])), "x", "y", ["a"], "drop")
+    frame = frame.set_index(pd.Index([9, 8, 7, 6]))
+    kept, places = filled_rows(frame, "x", "y", ["a"], "drop")
+    assert places.tolist() == [[1.0, 1.0], [4.0, 1.0]]
     assert kept.index.tolist() == [0, 3]
     assert kept["a"].tolist() == ["a", "d"]
 

@@ -66,7 +66,7 @@ def models() -> None:
 @with_model
 @with_lon
 @with_lat
-@with_missing("error", "drop", "keep")
+@with_missing("a place", "error", "drop", "keep")
 @click.option("--prefix", default="e", help="Of the new columns, which are numbered.")
 @click.option("--rows", default=50_000, type=COUNT, help="Rows held in memory at a time.")
 @with_force
@@ -123,6 +123,8 @@ def map_(
 
     if text.startswith("--"):
         raise click.NoSuchOption(text)
+    if not text.strip():
+        raise click.UsageError("TEXT is empty")
     with wrong_use():
         grid = map_grid(target, region, spacing)
     check_target(target, overwrite)
@@ -132,7 +134,9 @@ def map_(
     try:
         tied = made.embed_modality(modality, [text])
     except ValueError as error:
-        raise ValueError(f"the model {model} cannot compare places with a text: {error}") from error
+        raise ValueError(
+            f"modality {modality} of model {model} cannot compare places with a text: {error}"
+        ) from error
     with bar("tiles") as progress:
         values = similarity_grid(made, tied, grid, progress)
     matplotlib.use("Agg")  # no window
@@ -165,7 +169,7 @@ def nearest(
     """
     from . import tables
 
-    table, made = read_table(places, str), open_model(model)
+    table, made = read_table(places), open_model(model)
     with in_lines(places):
         found = tables.nearest(made, (longitude, latitude), table, count, lon, lat)
     found = found.assign(similarity=found["similarity"].round(3), km=found["km"].round(1))

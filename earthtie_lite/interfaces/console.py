@@ -24,13 +24,13 @@ with_lon = click.option(
 with_lat = click.option("--lat", metavar="NAME", help="Column of latitude, if its name is unusual.")
 
 
-def with_missing(*choices: str) -> Callable[[Any], Any]:
+def with_missing(what: str, *choices: str) -> Callable[[Any], Any]:
     """Return the option that says what becomes of rows that lack something."""
     return click.option(
         "--missing",
         default=choices[0],
         type=click.Choice(choices),
-        help="What becomes of rows that lack a place or a value.",
+        help=f"What becomes of rows without {what}.",
     )
 
 
@@ -103,22 +103,21 @@ def in_lines(path: Path) -> Iterator[None]:
             warnings.warn(named(str(note.message)), note.category, stacklevel=3)
 
 
-def read_table(path: Path, dtype: Any) -> "pd.DataFrame":
-    """Read a table whole; only an empty cell of CSV is missing, for "NA" is Namibia."""
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a table whole: the cells of CSV as text, the geometry of GeoParquet as geometry."""
+    import geopandas as gpd
     import pandas as pd
+    import pyarrow as pa
 
-    from .tablefiles import LATIN, kind
+    from .tablefiles import kind, open_rows
 
     with wrong_use():
         found = kind(path)
-    try:
-        if found == ".parquet":
-            return pd.read_parquet(path).reset_index(drop=True)
-        return pd.read_csv(path, dtype=dtype, keep_default_na=False, na_values=[""])
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not in UTF-8: {LATIN} ({error})") from error
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    rows = open_rows(path, 100_000)
+    if found == ".csv":
+        return pa.Table.from_batches(list(rows.batches), rows.schema).to_pandas()
+    read = gpd.read_parquet if b"geo" in (rows.schema.metadata or {}) else pd.read_parquet
+    return read(path).reset_index(drop=True)
 
 
 def open_model(name: str) -> "EarthTie | JoinedEncoders":

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..coords import Array
 from ..features import Features
-from .places import lonlat_of
+from ..places import lonlat_of
 from .tables import Embeds, as_model, column_names, embed_places
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         The columns of longitude and latitude, by label or position; all others are left out (a
         ``ColumnTransformer`` keeps them). By default both columns of an array, and of a table its
         geometry or the columns with usual names, as in
-        :func:`~earthtie_lite.interfaces.places.lonlat_of`.
+        :func:`~earthtie_lite.places.lonlat_of`.
 
     Attributes
     ----------

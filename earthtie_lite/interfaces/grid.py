@@ -109,7 +109,12 @@ def embed_grid(
     try:
         with filelock.FileLock(folder / LOCK, timeout=0):
             work = _Work(folder, grid, columns, tile, tags, sha256(probes.tobytes()))
-            work.embed(made, progress)
+            try:
+                work.embed(made, progress)
+            except OSError:
+                if not work.record.exists():
+                    shutil.rmtree(folder)  # a disk that is too full was found before any tile
+                raise
             _optimise(work.pixels, folder / "whole.tif", tile)
             os.replace(folder / "whole.tif", path)
             shutil.rmtree(folder)
@@ -131,7 +136,7 @@ def part_of(path: Path) -> Path:
 
 def _columns(bands: Sequence[int] | None, width: int) -> list[int]:
     """Check the columns to write, of so many."""
-    columns = list(range(width) if bands is None else bands)
+    columns = list(range(width) if bands is None else np.atleast_1d(bands))
     integers = all(isinstance(c, (int, np.integer)) and 0 <= c < width for c in columns)
     if not columns or not integers or len(set(columns)) < len(columns):
         raise ValueError(
@@ -157,6 +162,11 @@ class _Work:
         """Return the plain GeoTIFF."""
         return self.folder / "pixels.tif"
 
+    @property
+    def record(self) -> Path:
+        """Return the file that says how many tiles are done."""
+        return self.folder / "progress.json"
+
     def embed(self, model: Embeds, progress: Callable[[int, int], None] | None) -> None:
         """Embed the tiles that are missing."""
         import rasterio
@@ -172,7 +182,7 @@ class _Work:
                 raster.write(values, window=window)
             _to_disk(self.pixels)
             record = {**self._description(), "done": number}
-            write_atomic(self.folder / "progress.json", json.dumps(record).encode())
+            write_atomic(self.record, json.dumps(record).encode())
             if progress is not None:
                 progress(number, height * width)
 
@@ -191,7 +201,7 @@ class _Work:
     def _done(self) -> int:
         """Return how many tiles an earlier call has finished."""
         try:
-            record = json.loads((self.folder / "progress.json").read_text(encoding="utf-8"))
+            record = json.loads(self.record.read_text(encoding="utf-8"))
             done = int(record.pop("done"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0

@@ -103,7 +103,7 @@ def make_grid(
     from rasterio.errors import CRSError
 
     try:
-        known = CRS.from_user_input(crs)
+        known = CRS.from_user_input(int(crs) if str(crs).isdigit() else crs)
     except CRSError as error:
         raise ValueError(
             f"expected a CRS, for example 'EPSG:4326', got {crs!r}: {error}"

@@ -47,6 +47,12 @@ def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0)
     >>> map_grid("world.png", spacing_deg=0.7).shape
     (257, 514)
     """
+    west, south, east, north = region
+    if not (west < east <= west + 360 and -90 <= south < north <= 90):
+        raise ValueError(
+            "region must be (west, south, east, north) in degrees, west < east and south < north, "
+            f"got {tuple(region)}; across the date line east is larger than 180"
+        )
     suffix = Path(path).suffix.lower()
     kinds = [known for known in MOST if suffix in known]
     if not kinds:

@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..coords import Array
 from ..features import Features
-from .places import Faults, coordinate_columns, from_columns, from_points
+from ..places import Faults, coordinate_columns, from_columns, from_points
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +70,8 @@ def open_rows(path: Path, rows: int) -> Rows:
 
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    if kind(path) == ".csv":
+        _check_separator(path)
     with _readable(path):
         if kind(path) == ".parquet":
             file = pq.ParquetFile(path, pre_buffer=False)
@@ -80,7 +83,43 @@ def open_rows(path: Path, rows: int) -> Rows:
             text = dict.fromkeys(first.schema.names, "string")
         cells = pc.ConvertOptions(column_types=text, null_values=[""], strings_can_be_null=True)
         reader = pc.open_csv(path, reading, parsing, cells)
-        return Rows(reader.schema, None, _parts(path, reader, rows))
+        return Rows(reader.schema, None, _closed(path, _parts(path, reader, rows)))
+
+
+def _check_separator(path: Path) -> None:
+    """Refuse CSV whose names are separated by something else than commas."""
+    with contextlib.suppress(OSError, EOFError, csv.Error), _text(path) as file:
+        names = next(csv.reader(file), [])
+        for mark in ";\t|":
+            if len(names) == 1 and mark in names[0]:
+                raise ValueError(
+                    f"the columns of {path} are separated by {mark!r}, expected commas: pandas "
+                    f"reads it with sep={mark!r}"
+                )
+
+
+def _text(path: Path) -> Any:
+    """Open a CSV file as text, packed or not."""
+    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    return opened(path, "rt", encoding="utf-8", errors="replace", newline="")
+
+
+def _closed(path: Path, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    """Yield the batches of CSV; refuse a last cell that is quoted and never ends.
+
+    Such a cell holds all lines that should have followed.
+    """
+    rows, cell = 0, None
+    for batch in batches:
+        rows, cell = rows + batch.num_rows, batch.column(batch.num_columns - 1)[-1].as_py()
+        yield batch
+    if cell and "\n" in cell:
+        with _text(path) as file:
+            end = ""
+            while part := file.read(CSV_BLOCK):
+                end = (end + part)[-CSV_BLOCK:].rstrip() or end
+        if not end.endswith('"'):
+            raise ValueError(f"a quote that opens in {row_of(path, rows - 1)} is never closed")
 
 
 @contextlib.contextmanager
@@ -90,10 +129,12 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         expected = "Parquet" if kind(path) == ".parquet" else "CSV with commas, in UTF-8"
-        hint = f"; {LATIN}" if "UTF8" in str(error) else ""
-        raise ValueError(f"{path} cannot be read as {expected}: {error}{hint}") from error
+        hint = f"; {LATIN}" if "UTF8" in str(error) or isinstance(error, UnicodeError) else ""
+        # The names are the first row of Arrow's.
+        said = re.sub(r"Row #(\d+)", lambda row: row_of(path, int(row[1]) - 2), str(error))
+        raise ValueError(f"{path} cannot be read as {expected}: {said}{hint}") from error
 
 
 def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
@@ -112,15 +153,13 @@ def row_of(path: Path, row: int) -> str:
     """Name a row of a file, counted from 0: in CSV by its line, as editors count them."""
     if kind(path) == ".parquet":
         return f"row {row} of {path.name}, counted from 0"
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rt", encoding="utf-8", newline="") as file:
+    with _text(path) as file:
         lines, begins, passed = csv.reader(file), 1, -1  # the names are no row
         try:
             for cells in lines:
-                filled = len(cells) > 1 or "".join(cells).strip()  # nor is an empty line
-                if filled and passed == row:
+                if cells and passed == row:
                     break
-                passed += bool(filled)
+                passed += bool(cells)  # nor is an empty line
                 begins = lines.line_num + 1
         except csv.Error:  # a cell that is too long for the standard library
             return f"row {row} of {path.name}, counted from 0"

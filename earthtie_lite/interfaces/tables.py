@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import check_places
+from ..checks import ADVICE, check_places
 from ..coords import Array, as_lonlat, great_circle_km
 from ..features import Features
+from ..places import Faults, lonlat_of
 from ..pretrained import load_pretrained
-from .places import Faults, lonlat_of
 from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of, whole
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def embed_table(
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        Places as :func:`~earthtie_lite.interfaces.places.lonlat_of` takes them. It is not changed.
+        Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed.
     model : str, Path or object with a method ``embed``
         As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     lon, lat : label, optional
@@ -119,7 +119,8 @@ def embed_table(
     table = _as_frame(table)
     places = lonlat_of(table, lon, lat, missing, NO_PLACE)
     known = np.isfinite(places).all(axis=1)
-    for note in [*_without_place(len(table), int((~known).sum()), missing), *_doubts(places)]:
+    notes = _without_place(len(table), int((~known).sum()), missing)
+    for note in [*notes, *_doubts(_doubtful(places), int(known.sum()))]:
         warnings.warn(note, stacklevel=2)
     if missing == "drop":
         table, places = table[known], places[known]
@@ -135,16 +136,18 @@ def _without_place(rows: int, lacking: int, missing: str) -> list[str]:
     return [f"{lacking:,} of {rows:,} rows {fate[missing]}"] if lacking else []
 
 
-def _doubts(places: Array) -> list[str]:
-    """Say what is doubtful of places (N, 2), a sentence each."""
+def _doubtful(places: Array) -> "pd.Series":
+    """Count the places (N, 2) that are doubtful, by check."""
     known = places[np.isfinite(places).all(axis=1)]
-    if not len(known):
-        return []
-    report = check_places(known).loc[["at (0, 0)", "probably swapped"]]
+    counts = check_places(known if len(known) else np.full((1, 2), np.nan))["places"]
+    return counts[["at (0, 0)", "probably swapped"]]
+
+
+def _doubts(counts: "pd.Series", rows: int) -> list[str]:
+    """Say what is doubtful of so many places, a sentence each."""
+    found = counts[counts > 0].to_dict()
     return [
-        f"{row['places']:,} of {len(known):,} places are {check}: {row['advice']}"
-        for check, row in report.iterrows()
-        if row["places"]
+        f"{n:,} of {rows:,} places are {what}: {ADVICE[str(what)]}" for what, n in found.items()
     ]
 
 
@@ -152,6 +155,10 @@ def _as_frame(places: Any) -> Any:
     """Return places as a table."""
     import pandas as pd
 
+    if isinstance(places, (str, Path)):
+        raise ValueError(
+            f"expected a table, got {places!r}: read the file first, or use embed_file"
+        )
     if hasattr(places, "columns"):
         return places
     if hasattr(places, "to_frame"):
@@ -206,6 +213,8 @@ def nearest(
     made, table = as_model(model), _as_frame(places)
     _refuse_taken(table.columns, ["similarity", "km"], "rename them first")
     here, lonlat = as_lonlat(np.asarray(place)[np.newaxis]), lonlat_of(table, lon, lat)
+    for note in _doubts(_doubtful(lonlat), len(lonlat)):
+        warnings.warn(note, stacklevel=2)
     query = _unit(embed_places(made, here))[0]
     rows, cosines = np.empty(0, dtype=np.int64), np.empty(0)
     for start in range(0, len(lonlat), SLICE):
@@ -252,7 +261,7 @@ def embed_file(
         As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
     lon, lat : str, optional
         Columns of longitude and latitude, found as in
-        :func:`~earthtie_lite.interfaces.places.lonlat_of`.
+        :func:`~earthtie_lite.places.lonlat_of`.
     rows : int
         Rows held at a time, at most: bounds memory, not results.
     progress : callable, optional
@@ -279,7 +288,7 @@ def embed_file(
     Warns
     -----
     UserWarning
-        As :func:`embed_table`; doubtful places are counted in the first part.
+        As :func:`embed_table`; whether columns are swapped is asked of each part.
 
     Examples
     --------
@@ -302,7 +311,7 @@ def embed_file(
         raise ValueError(f"the target is the source, {source}: choose another name")
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists: choose another name, or replace it with overwrite=True")
-    made, done = as_model(model), 0
+    made, done, doubtful = as_model(model), 0, _doubtful(np.full((1, 2), np.nan))
     names = column_names(embed_places(made, np.zeros((1, 2))).shape[1], prefix)
     _refuse_taken(table.schema.names, names, "choose another prefix=")
     columns, locate = locator(table.schema, lon, lat)
@@ -316,8 +325,7 @@ def embed_file(
         with writer as write:
             for batch in table.batches:
                 places = locate(batch, faults)
-                for note in _doubts(places) if faults.rows == len(places) else ():
-                    warnings.warn(note, stacklevel=2)
+                doubtful = doubtful + _doubtful(places)
                 if missing == "drop":
                     known = np.isfinite(places).all(axis=1)
                     batch, places = batch.filter(pa.array(known)), places[known]
@@ -327,6 +335,7 @@ def embed_file(
                 if progress is not None:
                     progress(faults.rows, table.total)
         faults.refuse(str(source))
-    for note in _without_place(faults.rows, faults.lacking, missing):
+    notes = _without_place(faults.rows, faults.lacking, missing)
+    for note in [*notes, *_doubts(doubtful, faults.rows - faults.lacking)]:
         warnings.warn(note, stacklevel=2)
     return done

@@ -50,7 +50,7 @@ BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at
 @click.option("--images", metavar="NAME", help="Or its column of image files, from its folder.")
 @with_lon
 @with_lat
-@with_missing("error", "drop")
+@with_missing("a place or a value", "error", "drop")
 @click.option(
     "--duplicates",
     default="warn",
@@ -186,14 +186,9 @@ def _own_modality(
 ) -> "Modality":
     """Make a modality of a table's columns."""
     from ..modalities import Modality
-    from .places import coordinate_columns
 
-    table = read_table(path, None)
+    table = read_table(path)
     numbers, classes = _columns(features, table.columns), _columns(categories, table.columns)
-    words = [column for column in (*classes, text, images) if column is not None]
-    if words and path.suffix.lower() != ".parquet":
-        table = read_table(path, dict.fromkeys(words, str))  # "007" keeps its zeros
-    lon, lat = coordinate_columns(list(table.columns), lon, lat)
     with in_lines(path):
         return Modality.from_frame(
             table,

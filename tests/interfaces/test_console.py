@@ -4,6 +4,8 @@ import io
 import warnings
 
 import click
+import geopandas as gpd
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -124,14 +126,23 @@ def test_wrong_use_has_a_status_of_its_own(command):
     assert "Error: no such suffix" in errors
 
 
-def test_parquet_and_csv_are_read_alike(tmp_path):
+def test_csv_is_read_as_text_and_parquet_as_it_is(tmp_path):
     csv, parquet = tmp_path / "a.csv", tmp_path / "a.parquet"
-    csv.write_text("country,ph\nNA,5.5\n,6\n")
-    table = console.read_table(csv, {})
-    assert table["country"].tolist()[0] == "NA"
+    csv.write_text("country,ph\nNA,5.50\n,6\n")
+    table = console.read_table(csv)
     assert table["country"].isna().tolist() == [False, True]
-    table.to_parquet(parquet)
-    assert console.read_table(parquet, {}).equals(table)
+    assert table["country"][0] == "NA"
+    assert table["ph"].tolist() == ["5.50", "6"]
+    table.astype({"ph": float}).set_index(pd.Index([7, 8])).to_parquet(parquet)
+    again = console.read_table(parquet)
+    assert again["ph"].tolist() == [5.5, 6.0]
+    assert again.index.tolist() == [0, 1]
     parquet.write_bytes(b"cut")
     with pytest.raises(ValueError, match=r"a\.parquet cannot be read"):
-        console.read_table(parquet, {})
+        console.read_table(parquet)
+
+
+def test_geoparquet_keeps_its_points(tmp_path):
+    points = gpd.GeoSeries(gpd.points_from_xy([13.4], [52.5], crs=4326)).to_crs(3857)
+    gpd.GeoDataFrame({"x": [1]}, geometry=points).to_parquet(tmp_path / "a.parquet")
+    assert console.read_table(tmp_path / "a.parquet").crs == 3857

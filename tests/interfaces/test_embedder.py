@@ -131,7 +131,7 @@ def test_the_model_of_a_name_is_loaded_when_fitted():
         (frame(), "xy", "columns must be a pair"),
         (frame().drop(columns="Lat"), None, r"latitude .*found \[\]: name it with lat="),
         (LONLAT[:, ::-1], None, "is the order"),
-        ([[0.0, 0.0], [np.nan, 1.0]], None, "longitude must be a number .*nan in row 1: missing"),
+        ([[0.0, 0.0], [np.nan, 1.0]], None, "longitude is missing .* in row 1"),
         (frame().assign(Lat=np.inf), None, r"got inf in row 0 \(index 'p0'\)"),
     ],
 )

@@ -90,7 +90,7 @@ def test_what_a_map_cannot_be_is_refused():
     refused = {
         "one of": {"path": "a.gif"},
         "spacing_deg": {"spacing_deg": 0.0},
-        "left < right": {"region": (10.0, 0.0, -10.0, 5.0)},
+        "west < east": {"region": (10.0, 0.0, -10.0, 5.0)},
         r"18,000 x 36,000 pixels .*, or write a GeoTIFF": {"spacing_deg": 0.01},
         r"18,000 x 36,000 pixels there, more than 100,000,000: raise the spacing or choose a "
         "smaller region$": {"path": "a.tif", "spacing_deg": 0.01},

@@ -78,7 +78,11 @@ def test_the_rows_of_parquet_are_known(tmp_path):
     ("name", "content", "message"),
     [
         ("a.csv", b"", "a.csv cannot be read as CSV with commas, in UTF-8: Empty CSV"),
-        ("a.csv", b"a,b\n1,2\n3\n", r"cannot be read as CSV.*Row #3: Expected 2 columns, got 1"),
+        (
+            "a.csv",
+            b"a,b\n1,2\n3\n",
+            r"cannot be read as CSV.*line 3 of a\.csv: Expected 2 columns, got 1",
+        ),
         ("a.csv", b"a,b\n1,2\n3,4,5\n", r"Expected 2 columns, got 3: 3,4,5"),
         (
             "a.csv",
@@ -109,9 +113,26 @@ def test_a_row_after_a_very_long_cell_is_named_by_its_number(tmp_path):
     assert row_of(path, 1) == "row 1 of a.csv, counted from 0"
 
 
-def test_lines_of_blanks_are_no_rows(tmp_path):
-    path = write(tmp_path / "a.csv", "n,note\n0,a\n  \n1,b\n")
-    assert row_of(path, 1) == "line 4 of a.csv"
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_quote_that_never_ends_is_refused(tmp_path, name):
+    path = write(tmp_path / name, 'n,note\n0,"a\nb"\n1,"c\n2,d\n3,e\n')
+    with pytest.raises(ValueError, match=r"a quote that opens in line 4 of a\.csv.* never closed"):
+        rows_of(path)
+    write(path, 'n,note\n0,a\n1,"b\n\n"\n\n')
+    assert rows_of(path)[-1] == ["1", "b\n\n"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_other_separators_are_named(tmp_path, mark):
+    path = write(tmp_path / "a.csv", f"lon{mark}lat\n13,4{mark}52,5\n")
+    with pytest.raises(ValueError, match="expected commas: pandas reads it with sep="):
+        open_rows(path, 1)
+
+
+def test_a_header_in_another_encoding_says_so(tmp_path):
+    (tmp_path / "a.csv").write_bytes("L\u00e4nge,lat\n1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"in UTF-8: .*iconv -f LATIN1"):
+        open_rows(tmp_path / "a.csv", 1)
 
 
 def test_a_file_cut_short_says_so(tmp_path):

@@ -217,7 +217,7 @@ def test_an_error_names_the_row_of_the_file_and_writes_nothing(tmp_path, name, r
     frame.loc[13, "Lat"] = np.nan
     source = store(frame, tmp_path / name)
     (tmp_path / "t.parquet").write_text("old")
-    with pytest.raises(ValueError, match=rf"latitude must be a number .* in {row}"):
+    with pytest.raises(ValueError, match=rf"latitude is missing .* in {row}"):
         embed_file(source, tmp_path / "t.parquet", Waves(), rows=5, overwrite=True)
     frame.loc[13, "Lat"] = 93.0
     source = store(frame, tmp_path / name)
@@ -302,13 +302,13 @@ def test_a_part_without_any_place_is_no_fault(tmp_path):
         assert embed_file(source, tmp_path / "t.csv", Waves(), rows=2, missing="drop") == 7
 
 
-def test_doubts_are_counted_in_the_first_part_alone(tmp_path):
+def test_doubts_are_counted_in_all_parts(tmp_path):
     frame = cities(9)
     frame.loc[[0, 5], ["Lon", "Lat"]] = 0.0
     source = store(frame, tmp_path / "s.csv")
     with pytest.warns(UserWarning, match="are at") as said:
         embed_file(source, tmp_path / "t.csv", Waves(), rows=3)
-    assert [str(w.message)[:14] for w in said] == ["1 of 3 places "]
+    assert [str(w.message)[:14] for w in said] == ["2 of 9 places "]
 
 
 def test_polygons_are_named_by_their_row_in_the_file(tmp_path):
@@ -329,7 +329,7 @@ def test_a_file_without_any_place_is_refused(tmp_path):
 def test_rows_of_a_table_without_a_place():
     frame = cities()
     frame.loc[3, "Lon"] = np.nan
-    with pytest.raises(ValueError, match=r"in row 3: .*missing='drop', or empty with missing='k"):
+    with pytest.raises(ValueError, match=r"in row 3; .*missing='drop', or empty with missing='k"):
         embed_table(frame, Waves())
     with pytest.warns(UserWarning, match="1 of 7 rows are left out"):
         got = embed_table(frame, Waves(), missing="drop")
@@ -340,6 +340,8 @@ def test_rows_of_a_table_without_a_place():
     with pytest.warns(UserWarning, match="1 of 2 rows are left out"):
         got = embed_table([[np.nan, 1.0], [3.0, 4.0]], Waves(), missing="drop")
     assert got["lon"].tolist() == [3.0]
+    with pytest.raises(ValueError, match=r"expected a table, got 'clean\.csv': read the file"):
+        embed_table("clean.csv", Waves())
     with pytest.raises(ValueError, match="missing must be 'error', 'drop' or 'keep', got 'no'"):
         embed_table(frame, Waves(), missing="no")
 
@@ -414,6 +416,11 @@ def test_columns_and_geometry_of_the_places_are_kept():
     assert got["km"].iloc[0] == pytest.approx(13, abs=1)
     named = pd.DataFrame({"east": [1.0], "north": [2.0]})
     assert len(nearest(Waves(), (0, 0), named, lon="east", lat="north")) == 1
+
+
+def test_doubts_about_the_places_are_warnings():
+    with pytest.warns(UserWarning, match=r"1 of 2 places are at \(0, 0\)"):
+        nearest(Waves(), (0, 10), [[0, 0], [0, 9]])
 
 
 def test_wrong_questions_for_the_nearest_are_refused():

@@ -1,17 +1,19 @@
 """The places of a table: its coordinates, found and checked."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..coords import Array, as_lonlat
+from .coords import Array, as_lonlat
 
 if TYPE_CHECKING:
     import pandas as pd
 
 USUAL = (("lon", "longitude", "lng", "long"), ("lat", "latitude"))
 PLANE = (("x",), ("y",))  # longitude and latitude where no others are there
+FIX = "correct or remove such rows first"
 RowName = Callable[[int], str]  # how an error calls a row
 
 
@@ -23,14 +25,12 @@ class Faults:
     name : callable
         Takes the number of a row, from 0, and returns what an error calls it.
     missing : {"error", "drop", "keep"}
-        Whether a missing place is a fault; one out of range always is.
+        Whether a missing place is a fault; one out of range or no number always is.
     hint : str
         What to do about missing places.
     """
 
-    def __init__(
-        self, name: RowName, missing: str = "error", hint: str = "correct or remove such rows first"
-    ) -> None:
+    def __init__(self, name: RowName, missing: str = "error", hint: str = FIX) -> None:
         if missing not in ("error", "drop", "keep"):
             raise ValueError(f"missing must be 'error', 'drop' or 'keep', got {missing!r}")
         self.name, self.missing, self.hint = name, missing, hint
@@ -39,24 +39,26 @@ class Faults:
     def see(self, places: Array, lon: "pd.Series", lat: "pd.Series") -> None:
         """Look at places (n, 2), NaN where there is none, and the columns that they come from."""
         lacking = np.isnan(places).any(axis=1)
-        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking
+        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking  # infinite: unreadable
         wrong = beyond | lacking if self.missing == "error" else beyond
         if wrong.any() and not self.first:
             row = int(np.argmax(wrong))
-            (raw,) = (lat if np.isfinite(places[row, 0]) else lon).iloc[[row]].tolist()
-            self.first = self._describe(places[row], raw, self.name(self.rows + row))
+            axis = int(np.argmax(~np.isfinite(places[row])))
+            (raw,) = (lon, lat)[axis].iloc[[row]].tolist()
+            self.first = self._describe(places[row], axis, raw, self.name(self.rows + row))
         self.rows += len(places)
         self.lacking += int(lacking.sum())
         self.wrong += int(wrong.sum())
 
-    def _describe(self, place: Array, raw: Any, row: str) -> str:
-        """Say what is wrong with a place (2,)."""
-        if np.isnan(place).any():
-            axis = "longitude" if np.isnan(place[0]) else "latitude"
-            return (
-                f"{axis} must be a number of degrees, got {raw!r} in {row}: missing, infinite or "
-                f"no number; {self.hint}"
-            )
+    def _describe(self, place: Array, axis: int, raw: Any, row: str) -> str:
+        """Say what is wrong with a place (2,), and with which of its coordinates."""
+        what = ("longitude", "latitude")[axis]
+        if np.isnan(place[axis]):
+            return f"{what} is missing (NaN or empty) in {row}; {self.hint}"
+        if np.isinf(place[axis]):
+            comma = isinstance(raw, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", raw)
+            hint = "decimal commas are not read: write points" if comma else FIX
+            return f"{what} must be a number of degrees, got {raw!r} in {row}; {hint}"
         try:
             as_lonlat(place[np.newaxis])
         except ValueError as error:
@@ -81,7 +83,7 @@ def lonlat_of(
     lon: Any = None,
     lat: Any = None,
     missing: str = "error",
-    hint: str = "correct or remove such rows first",
+    hint: str = FIX,
 ) -> Array:
     """Return the places of a table, checked.
 
@@ -154,11 +156,15 @@ def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None)
         usual = USUAL[axis] if degrees else (*USUAL[axis], *PLANE[axis])
         named = [column for column, name in zip(columns, names) if name in usual]
         if len(named) != 1:
+            twice = len(set(named)) < len(named)
             raise ValueError(
                 f"expected one column with a usual name of a {what} {usual}, found {named}: "
-                f"name it with {what[:3]}=; the columns are {list(columns)}"
+                + ("rename one" if twice else f"name it with {what[:3]}=")
+                + f"; the columns are {list(columns)}"
             )
         found.append(named[0])
+    if found[0] == found[1]:
+        raise ValueError(f"longitude and latitude cannot be the same column, {found[0]!r}")
     return found[0], found[1]
 
 
@@ -189,7 +195,7 @@ def from_points(points: Any, faults: Faults) -> Array:
             "table.set_geometry(table.representative_point())"
         )
     degrees = points.mask(missing).to_crs(4326)
-    places = _numbers(degrees.x, degrees.y)
+    places = np.stack([degrees.x, degrees.y], axis=1)
     faults.see(places, points, points)
     return places
 
@@ -202,13 +208,15 @@ def from_columns(lon: "pd.Series", lat: "pd.Series", faults: Faults) -> Array:
 
 
 def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
-    """Return two columns as numbers (N, 2), NaN where there is none."""
+    """Return two columns as numbers (N, 2): NaN what is missing, infinite what is no number."""
     import pandas as pd
 
-    columns = [
-        pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        for column in (lon, lat)
-    ]
-    places = np.stack(columns, axis=1)
-    places[~np.isfinite(places)] = np.nan
+    places = np.empty((len(lon), 2))
+    for axis, column in enumerate((lon, lat)):
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, True, np.nan)
+        missing = column.isna().to_numpy(dtype=bool)
+        for row in np.flatnonzero(~np.isfinite(numbers) & ~missing):
+            blank = not str(column.iloc[row]).strip()
+            numbers[row] = np.nan if blank else np.inf
+        places[:, axis] = numbers
     return places
