@@ -1,5 +1,6 @@
 """Training by location tying: MELT, SALT and, with one modality, the two-modality baseline."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -98,7 +99,7 @@ def fit(
         if resume_from is None:
             run = new_run(modalities, train_rows, config, encoder)
         else:
-            run = resume(resume_from, modalities, config, encoder)
+            run = resume(resume_from, modalities, train_rows, config, encoder)
         model = run.model.to(device).train()
         here.share(model)
         optimiser = adamw(model, config)
@@ -294,10 +295,11 @@ def new_run(
 def resume(
     folder: str | Path,
     modalities: list[Modality],
+    train_rows: Rows,
     config: TrainConfig,
     encoder: LocationEncoder | None,
 ) -> Run:
-    """Load an unfinished run and check that the settings and modalities are its own."""
+    """Load an unfinished run and check that the settings and the data are its own."""
     run = load(folder)
     free = {
         "device": "auto",
@@ -319,6 +321,13 @@ def resume(
         )
     if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")
+    for m in modalities:
+        head = run.model.head(m.name)
+        again = copy.deepcopy(head)
+        again.fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
+        same = [torch.allclose(*pair) for pair in ((head.mean, again.mean), (head.std, again.std))]
+        if not all(same):
+            raise ValueError(f"the run in {folder} was trained on other data of {m.name!r}")
     if encoder is not None and encoder.spec != run.model.encoder.spec:
         raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")
     return run

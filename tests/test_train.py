@@ -401,6 +401,14 @@ def test_resuming_with_other_modalities_is_refused(three, saved):
         et.fit(three[:2], CONFIG, resume_from=saved)
 
 
+def test_resuming_with_other_data_is_refused(three, saved):
+    soil = three[0]
+    for other in (soil.features[:, ::-1], soil.features * 1.01, soil.features[::-1]):
+        changed = et.Modality(soil.name, soil.lonlat, other)
+        with pytest.raises(ValueError, match="was trained on other data of 'soil'"):
+            et.fit([changed, *three[1:]], CONFIG, resume_from=saved)
+
+
 def test_resuming_with_another_encoder_is_refused(three, saved, make_encoder):
     with pytest.raises(ValueError, match="has another encoder"):
         et.fit(three, CONFIG, make_encoder(width=8), resume_from=saved)
