@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .config import TrainConfig
+from .hub import under
 from .models import EarthTie
 from .storage import sha256, write_atomic
 
@@ -110,11 +111,6 @@ def load(folder: str | Path) -> Run:
         model = EarthTie.from_parts(spec, tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"the weights in {folder} do not fit the model: {error}") from error
-    moments = {
-        key.removeprefix("optimiser."): tensor
-        for key, tensor in tensors.items()
-        if key.startswith("optimiser.")
-    }
     history = pd.DataFrame()
     if history_csv.strip():
         # Read as text: not every version of pandas parses floats exactly.
@@ -124,7 +120,7 @@ def load(folder: str | Path) -> Run:
         for column in history.columns.difference(["modality"]):
             whole = column in ("step", "epoch", "pairs")
             history[column] = history[column].astype(np.int64 if whole else np.float64)
-    return Run(model, config, history, moments)
+    return Run(model, config, history, under("optimiser.", tensors))
 
 
 def refuse_other_run(save_to: str | Path | None, resume_from: str | Path | None) -> None:

@@ -101,6 +101,11 @@ class HubModel(
         return cls.from_parts(description, tensors)
 
 
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
 _DOWNLOAD = ("revision", "cache_dir", "force_download", "local_files_only", "token")
 
 

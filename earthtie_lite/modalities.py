@@ -227,9 +227,14 @@ def load_sample(
 def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Sample places over land, cut patches and encode them."""
     places = _draw(n, stream(f"places of {name}", seed), exclude)
+    return images_at(name, places, seed, f"embedded sample: {name}.tif")
+
+
+def images_at(name: str, places: Array, seed: int, source: str) -> Modality:
+    """Cut and encode the sample's patches of a modality at places (N, 2)."""
     patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
     filters = fit_filters(places, patches, seed)
-    return Modality(name, places, encode(filters, patches), filters, f"embedded sample: {name}.tif")
+    return Modality(name, places, encode(filters, patches), filters, source)
 
 
 def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomConvolutions:
@@ -295,15 +300,13 @@ def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:
     if n > len(frame):
         raise ValueError(f"the sample has {len(frame):,} thinned place names, {n:,} were asked for")
     order = stream("places of text", seed).permutation(len(frame))[:n]
-    drawn = frame.iloc[order]
-    ngrams = CharacterNGrams()
-    return Modality(
-        "text",
-        drawn[["lon", "lat"]].to_numpy(dtype=np.float64),
-        encode(ngrams, drawn["name"].tolist()),
-        ngrams,
-        "embedded sample: places.parquet",
-    )
+    return names_as_text(frame.iloc[order], "embedded sample: places.parquet")
+
+
+def names_as_text(frame: "pd.DataFrame", source: str) -> Modality:
+    """Encode the names of a part of the gazetteer."""
+    ngrams, places = CharacterNGrams(), frame[["lon", "lat"]].to_numpy(dtype=np.float64)
+    return Modality("text", places, encode(ngrams, frame["name"].tolist()), ngrams, source)
 
 
 def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]) -> list[Modality]:

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from .config import OPTIONS
 from .features import Features, Featuriser, from_spec
-from .hub import HubModel
+from .hub import HubModel, under
 from .location import LocationEncoder
 from .losses import MAX_LOGIT_SCALE
 
@@ -116,20 +116,11 @@ class EarthTie(nn.Module, HubModel):
         """
         featurisers = {}
         for name, settings in spec["featurisers"].items():
-            start = f"featuriser.{name}."
-            arrays = {
-                key.removeprefix(start): tensor.numpy()
-                for key, tensor in tensors.items()
-                if key.startswith(start)
-            }
-            featurisers[name] = from_spec(settings, arrays)
+            arrays = under(f"featuriser.{name}.", tensors)
+            featurisers[name] = from_spec(settings, {k: t.numpy() for k, t in arrays.items()})
         encoder = LocationEncoder.from_spec(spec["encoder"])
         model = cls(encoder, spec["in_dims"], featurisers, spec.get("scales", "shared"))
-        weights = {
-            key.removeprefix("model."): tensor
-            for key, tensor in tensors.items()
-            if key.startswith("model.")
-        }
+        weights = under("model.", tensors)
         try:
             model.to(weights["encoder.rms"].dtype).load_state_dict(weights)
         except (KeyError, RuntimeError) as error:

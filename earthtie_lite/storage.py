@@ -6,8 +6,8 @@ import hashlib
 import io
 import os
 import shutil
-import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +18,29 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: into a neighbour first, then renamed over the target."""
-    path = Path(path)
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give the path of a neighbour to write to, which is renamed if all goes well, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only the owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        yield part
+        to_disk(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    """Return the mask of a new file's permissions."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def to_disk(path: Path) -> None:
+    """Wait until what was written to a file is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole(Path(path)) as part:
+        part.write_bytes(data)
 
 
 def cache_folder() -> Path:

@@ -91,9 +91,9 @@ def test_a_named_column_that_is_missing_or_there_twice_is_refused():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (None, "latitude is missing in ROW; correct or remove such rows first"),
-        (np.nan, "latitude is missing in ROW"),
-        (" ", "latitude is missing in ROW"),
+        (None, "latitude is missing (NaN or empty) in ROW; correct or remove such rows first"),
+        (np.nan, "latitude is missing (NaN or empty) in ROW"),
+        (" ", "latitude is missing (NaN or empty) in ROW"),
         (np.inf, "latitude must be a number of degrees, got inf in ROW; correct or remove"),
         ("n/a", "got 'n/a' in ROW; correct"),
         ("52,5", "got '52,5' in ROW; decimal commas are not read: write points"),
@@ -121,7 +121,7 @@ def test_numbers_of_every_kind_are_taken(dtype):
     frame = table().astype({"lon": dtype, "lat": dtype})
     np.testing.assert_allclose(lonlat_of(frame), LONLAT, rtol=1e-6)
     frame.loc[2, "lon"] = None
-    with pytest.raises(ValueError, match="longitude is missing in row 2"):
+    with pytest.raises(ValueError, match=r"longitude is missing \(NaN or empty\) in row 2"):
         lonlat_of(frame)
 
 
@@ -143,7 +143,7 @@ def test_faults_are_counted():
     frame = pd.DataFrame({"lon": [0, None, 5.0, "x"], "lat": [0, 1, 95.0, 2]})
     with pytest.raises(
         ValueError,
-        match="3 of 4 rows are wrong, the first: longitude is missing in row 1;",
+        match=r"3 of 4 rows are wrong, the first: longitude is missing",
     ):
         lonlat_of(frame)
     with pytest.raises(ValueError, match=r"2 of 4 rows are wrong, .* got 95 in row 2; is the"):
@@ -219,7 +219,7 @@ def test_a_missing_point_is_refused_with_its_row(missing):
     frame.loc["Sydney", "geometry"] = missing
     with pytest.raises(
         ValueError,
-        match=r"longitude is missing in row 2 \(index 'Sydney'\)",
+        match=r"longitude is missing \(NaN or empty\) in row 2 \(index 'Sydney'\)",
     ):
         lonlat_of(frame)
     np.testing.assert_allclose(lonlat_of(frame, missing="keep")[:2], LONLAT[:2])

@@ -88,3 +88,27 @@ def test_where_nothing_can_be_written_the_array_is_still_computed(tmp_path, monk
 def test_the_hash_is_sha256():
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     assert storage.sha256(b"") == empty
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "new" / "file"
+    with storage.whole(target) as part:
+        part.write_text("all")
+        assert not target.exists()
+    assert target.read_text() == "all"
+    assert os.listdir(target.parent) == ["file"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "file"
+    target.write_text("old")
+
+    def fail():
+        with storage.whole(target) as part:
+            part.write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]

@@ -177,12 +177,9 @@ def labels_needed(budgets: ArrayLike, curve: ArrayLike, target: float) -> float:
 
 
 def compare(
-    sums: "pd.DataFrame", pairs: Iterable[tuple[str, str]], by: list[str], adjust: bool = False
+    sums: "pd.DataFrame", pairs: Iterable[tuple[str, str]], by: list[str]
 ) -> "pd.DataFrame":
-    """Compare pairs of embeddings in each group of sums: a paired difference with its interval.
-
-    With ``adjust`` the p values are adjusted by :func:`holm` over all rows of the result.
-    """
+    """Compare pairs of embeddings in each group of sums: a paired difference with its interval."""
     import pandas as pd
 
     asked = list(pairs)
@@ -191,7 +188,4 @@ def compare(
         boot = Bootstrap(group[group["embedding"].isin({name for pair in asked for name in pair})])
         where = dict(zip(by, key if isinstance(key, tuple) else (key,)))
         rows += [{**where, "a": a, "b": b, **boot.difference(a, b)} for a, b in asked]
-    table = pd.DataFrame(rows)
-    if adjust:
-        table["p_holm"] = holm(table["p"])
-    return table
+    return pd.DataFrame(rows)

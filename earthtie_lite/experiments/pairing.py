@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import sample as embedded
 from ..coords import Array, block_ids
-from ..features import CharacterNGrams, encode
-from ..modalities import NAMES, PATCH_PIXELS, Modality, fit_filters, thinned_names
+from ..modalities import NAMES, Modality, images_at, names_as_text, thinned_names
 from ..streams import stream
 
 ARRANGEMENTS = ("same", "apart", "regions")
@@ -55,17 +53,11 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
         rows = order[group[order] == (0 if arrangement == "same" else k)][:n]
         if len(rows) < n:
             raise ValueError(f"only {len(rows):,} names are there for {name!r}, n was {n:,}")
-        places = lonlat[rows]
-        if name == "text":
-            ngrams = CharacterNGrams()
-            features = encode(ngrams, names["name"].iloc[rows].tolist())
-            found[name] = Modality(name, places, features, ngrams, f"names, {arrangement}")
-        else:
-            patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
-            filters = fit_filters(places, patches, seed)
-            found[name] = Modality(
-                name, places, encode(filters, patches), filters, f"{name}.tif, {arrangement}"
-            )
+        found[name] = (
+            names_as_text(names.iloc[rows], f"names, {arrangement}")
+            if name == "text"
+            else images_at(name, lonlat[rows], seed, f"{name}.tif, {arrangement}")
+        )
     return found
 
 

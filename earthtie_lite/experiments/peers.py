@@ -3,7 +3,6 @@
 import importlib.util
 import io
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,7 @@ class GeoClipEncoder(nn.Module):
     Vivanco Cepeda, Nayak and Shah (2023), https://arxiv.org/abs/2309.16020. Places are (lon, lat)
     here; the published code takes (lat, lon). All else is as published, float32 included: at the
     finest scale its rounding moves a value by 2e-5. The plane is cut at the date line, so -180 and
-    +180 differ. Weights are random until :meth:`load_published`; see :func:`load_geoclip`.
+    +180 differ. Weights are random; :func:`load_geoclip` has the published ones.
 
     Examples
     --------
@@ -115,35 +114,6 @@ class GeoClipEncoder(nn.Module):
         device = next(self.parameters()).device
         parts = [self(part.to(device)).cpu() for part in places.split(BATCH)]
         return torch.cat(parts).numpy()
-
-    def load_published(self, weights: Mapping[str, Tensor]) -> None:
-        """Take over weights under the published names, such as "LocEnc0.capsule.1.weight".
-
-        Raises
-        ------
-        ValueError
-            With the names, shapes or types at fault; nothing is taken over then.
-        """
-        own = {k.replace("capsules.", "LocEnc", 1): t for k, t in self.state_dict().items()}
-        missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-        if missing or unknown:
-            raise ValueError(
-                f"expected the {len(own)} arrays of GeoCLIP's location encoder: "
-                f"missing {missing[:3]}, unknown {unknown[:3]}"
-            )
-        for name, tensor in own.items():
-            got = weights[name]
-            if not isinstance(got, Tensor) or (got.shape, got.dtype) != (
-                tensor.shape,
-                tensor.dtype,
-            ):
-                shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-                raise ValueError(
-                    f"{name} must be {tensor.dtype} of shape {tuple(tensor.shape)}, "
-                    f"got {getattr(got, 'dtype', 'no array')} of {shape}"
-                )
-        state = {k.replace("LocEnc", "capsules.", 1): tensor for k, tensor in weights.items()}
-        self.load_state_dict(state, strict=True, assign=True)
 
 
 def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
@@ -182,5 +152,7 @@ def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
     weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     with torch.device("meta"):  # no draw of random weights that would be thrown away
         encoder = GeoClipEncoder()
-    encoder.load_published(weights)
+    # Published as "LocEnc0.capsule.1.weight" and so on; what the hash names fits.
+    state = {name.replace("LocEnc", "capsules.", 1): tensor for name, tensor in weights.items()}
+    encoder.load_state_dict(state, assign=True)
     return encoder.eval().requires_grad_(False)

@@ -18,7 +18,6 @@ from ..streams import stream
 if TYPE_CHECKING:
     import pandas as pd
 
-RADII_KM = (100.0, 500.0, 2500.0)
 ROUTES = ("direct", "through a place", "nearest", "chance")
 N_PLACES = 20_000  # places on land that a route may lead through
 SLICE = 4096  # queries compared at a time: bounds memory, not results

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..features import Features
-from ..storage import check_space, sha256, write_atomic
+from ..storage import check_space, sha256, to_disk, write_atomic
 from .pixels import WORLD, PixelGrid, make_grid, tiles
 from .pixels import grid_lonlat as grid_lonlat  # belongs to what this file offers
 from .tables import Embeds, as_model, column_names, embed_places
@@ -180,7 +180,7 @@ class _Work:
             values = _embed_window(model, self.grid, window, self.columns)
             with rasterio.open(self.pixels, "r+") as raster:
                 raster.write(values, window=window)
-            _to_disk(self.pixels)
+            to_disk(self.pixels)
             record = {**self._description(), "done": number}
             write_atomic(self.record, json.dumps(record).encode())
             if progress is not None:
@@ -268,7 +268,7 @@ def _optimise(pixels: Path, target: Path, tile: int) -> None:
             OVERVIEWS="FORCE_USE_EXISTING",
             BIGTIFF="IF_SAFER",
         )
-    _to_disk(target)
+    to_disk(target)
 
 
 def _halve(path: Path, tile: int) -> Path | None:
@@ -305,12 +305,6 @@ def _mean_of_four(values: Features) -> Features:
         with np.errstate(invalid="ignore"):  # NaN where none is known
             mean = np.nansum(four, axis=0) / np.isfinite(four).sum(axis=0, dtype=np.float32)
     return np.asarray(mean, dtype=np.float32)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until what was written to a file is on disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def to_xarray(path: str | Path) -> "xarray.DataArray":

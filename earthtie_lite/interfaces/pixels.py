@@ -62,10 +62,6 @@ class PixelGrid:
         places[~(np.abs(places) <= (180.0, 90.0)).all(axis=1)] = np.nan
         return places
 
-    def windows(self, side: int) -> "Iterator[Window]":
-        """Yield tiles of so many pixels on a side, row by row."""
-        return tiles(self.shape, side)
-
 
 def tiles(shape: tuple[int, int], side: int) -> "Iterator[Window]":
     """Yield the tiles of a raster of so many rows and columns, row by row."""

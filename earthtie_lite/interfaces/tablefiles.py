@@ -4,9 +4,7 @@ import contextlib
 import csv
 import gzip
 import json
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,20 +202,6 @@ def _reader_of_points(
         return from_points(gpd.GeoSeries.from_wkb(shapes, crs=known), faults)
 
     return read
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give the path of a neighbour to write to, which is renamed if all goes well, else removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

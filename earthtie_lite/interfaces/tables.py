@@ -14,7 +14,8 @@ from ..coords import Array, as_lonlat, great_circle_km
 from ..features import Features
 from ..places import Faults, lonlat_of
 from ..pretrained import load_pretrained
-from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of, whole
+from ..storage import whole
+from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -65,7 +65,7 @@ def fetch(
     air_temperature: Mean air temperature of 3,076 weather stations, CSV
       files        1: stationDataAll.csv
       from         https://springernature.figshare.com/ndownloader/files/12609182
-      size         about 0.4 MB
+      size         about 375.0 kB
     ...
     >>> [path.as_posix() for path in paths]
     ['data/air_temperature/stationDataAll.csv']

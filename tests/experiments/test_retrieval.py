@@ -9,7 +9,6 @@ from earthtie_lite.experiments import retrieval
 from earthtie_lite.experiments.embeddings import untrained
 from earthtie_lite.experiments.inference import Bootstrap
 from earthtie_lite.experiments.retrieval import (
-    RADII_KM,
     Tied,
     distances,
     recall_sums,
@@ -123,7 +122,7 @@ def test_a_table_has_every_route_between_every_two_modalities(monkeypatch):
 def test_a_recall_is_the_share_of_near_matches():
     found = pd.DataFrame({"embedding": "a", "seed": 0, "cell": [1, 1, 2, 2]})
     found["km"] = [10.0, 99.0, 101.0, 9000.0]
-    mean, low, high = Bootstrap(recall_sums(found, RADII_KM[0])).interval("a")
+    mean, low, high = Bootstrap(recall_sums(found, 100.0)).interval("a")
     assert mean == pytest.approx(0.5)
     assert low == pytest.approx(0.0)
     assert high == pytest.approx(1.0)

@@ -110,7 +110,7 @@ def test_tiles_cover_each_pixel_once():
         assert counts[rows, columns].shape == (window.height, window.width)
         counts[rows, columns] += 1
     assert (counts == 1).all()
-    assert len(list(make_grid((0, 0, 7, 5)).windows(3))) == 6
+    assert len(list(tiles(make_grid((0, 0, 7, 5)).shape, 3))) == 6
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Files of tables, a part at a time."""
 
 import gzip
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from earthtie_lite.interfaces.tablefiles import kind, locator, open_rows, row_of, whole
+from earthtie_lite.interfaces.tablefiles import kind, locator, open_rows, row_of
 
 
 def write(path, text, encoding="utf-8"):
@@ -152,30 +151,6 @@ def test_geometry_that_is_not_wkb_is_refused():
     schema = pa.schema([("geometry", pa.binary())], metadata={b"geo": described})
     with pytest.raises(ValueError, match=r"'geometry' is stored as point, expected WKB"):
         locator(schema)
-
-
-def test_a_file_appears_when_it_is_whole(tmp_path):
-    target = tmp_path / "new" / "file"
-    with whole(target) as part:
-        part.write_text("all")
-        assert not target.exists()
-    assert target.read_text() == "all"
-    assert os.listdir(target.parent) == ["file"]
-
-
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "file"
-    target.write_text("old")
-
-    def fail():
-        with whole(target) as part:
-            part.write_text("half")
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        fail()
-    assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_compressed_columns_and_empty_row_groups_are_read(tmp_path):
