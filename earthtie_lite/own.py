@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .checks import check_places, repeats
 from .coords import Array, unit_vectors
 from .features import Columns, Features, check_columns
-from .places import lonlat_of
+from .places import comma_hint, lonlat_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -233,7 +233,7 @@ def columns_of(
             (value,) = table[column].iloc[[row]].tolist()
             raise ValueError(
                 f"column {column!r} must hold finite numbers, got {value!r} in row "
-                f"{table.index[row]}; for text, use text= or categories="
+                f"{table.index[row]}; {comma_hint(value, 'for text, use text= or categories=')}"
             )
         table[column] = numbers
     asked = [*features, *categories]

@@ -17,6 +17,12 @@ FIX = "correct or remove such rows first"
 RowName = Callable[[int], str]  # how an error calls a row
 
 
+def comma_hint(raw: Any, other: str) -> str:
+    """Return a hint about decimal commas if that is what is wrong with a cell, else another."""
+    comma = isinstance(raw, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", raw)
+    return "decimal commas are not read: write points" if comma else other
+
+
 class Faults:
     """The rows of a table, seen in parts, that have no usable place: the first, and how many.
 
@@ -56,9 +62,9 @@ class Faults:
         if np.isnan(place[axis]):
             return f"{what} is missing (NaN or empty) in {row}; {self.hint}"
         if np.isinf(place[axis]):
-            comma = isinstance(raw, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", raw)
-            hint = "decimal commas are not read: write points" if comma else FIX
-            return f"{what} must be a number of degrees, got {raw!r} in {row}; {hint}"
+            return (
+                f"{what} must be a number of degrees, got {raw!r} in {row}; {comma_hint(raw, FIX)}"
+            )
         try:
             as_lonlat(place[np.newaxis])
         except ValueError as error:

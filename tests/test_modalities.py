@@ -312,6 +312,7 @@ def test_errors_count_rows_of_the_table_as_it_came(table):
         ({}, {"missing": "skip"}, r"missing must be one of \('error', 'drop'\), got 'skip'"),
         ({}, {"text": ["name"]}, r"text must be one column, got \['name'\]"),
         ({"ph": [5.1, "n.a.", 1]}, {"missing": "drop"}, r"got 'n\.a\.' in row 1; for text"),
+        ({"ph": ["5,1", "7,0", "6,6"]}, {}, r"got '5,1' in row 0; decimal commas are not read"),
         ({"ph": [5.1, 1e39, 1]}, {}, r"finite numbers, got 1e\+39 in row 1"),
         ({"ph": pd.Timestamp("2020-01-01")}, {}, "finite numbers, got Timestamp"),
         ({}, {"duplicates": "last"}, "duplicates must be one of .*'warn', .*, got 'last'"),

@@ -46,7 +46,8 @@ class Command(click.Command):
             except BrokenPipeError:
                 raise  # whoever read the output has gone, which click ends without a word
             except (ValueError, OSError, ImportError) as error:
-                raise click.ClickException(as_typed(str(error))) from error
+                said = str(error).removeprefix(f"[Errno {getattr(error, 'errno', None)}] ")
+                raise click.ClickException(as_typed(said)) from error
             except KeyboardInterrupt as interrupt:
                 click.echo(f"\nInterrupted. {interrupt}".rstrip(), err=True)
                 raise click.exceptions.Exit(130) from None

@@ -45,6 +45,13 @@ def test_nothing_is_shown_where_there_is_no_terminal(monkeypatch):
     assert page.getvalue() == ""
 
 
+def test_the_number_of_an_error_is_not_said(command):
+    def act():
+        raise OSError(28, "the disk is full")
+
+    assert command(act) == (1, "Error: the disk is full\n")
+
+
 @pytest.mark.parametrize("kind", [ValueError, OSError, ImportError])
 def test_a_refusal_is_one_line(command, kind):
     def act():
