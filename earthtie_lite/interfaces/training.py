@@ -44,7 +44,12 @@ BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at
 )
 @click.option("--table", type=FILE, help="Places of your own, tied too: CSV or Parquet.")
 @click.option("--name", help="A word for the table's modality.")
-@click.option("--features", metavar="NAME,NAME", multiple=True, help="Its columns of numbers.")
+@click.option(
+    "--features",
+    metavar="NAME,NAME",
+    multiple=True,
+    help="Its columns of numbers; one with a comma in its name by itself.",
+)
 @click.option("--categories", metavar="NAME,NAME", multiple=True, help="Its columns of classes.")
 @click.option("--text", metavar="NAME", help="Or its column of text.")
 @click.option("--images", metavar="NAME", help="Or its column of image files, from its folder.")
