@@ -1,6 +1,7 @@
 """The results that travel with the repository: their schema, and that rows can be made again."""
 
 import datetime
+import functools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 import earthtie_lite as et
+from earthtie_lite import estimators
 from earthtie_lite.experiments import bottleneck, plans, results, runner
 from earthtie_lite.experiments.embeddings import embed
 from earthtie_lite.experiments.evaluate import N_PLACES, Evaluation, score
@@ -15,6 +17,7 @@ from earthtie_lite.experiments.inference import SUMS, Bootstrap, scores
 from earthtie_lite.experiments.results import collect, in_labels, intervals, pick, same_seeds
 from earthtie_lite.experiments.rows import Recipe
 from earthtie_lite.protocol import Grid
+from earthtie_lite.ridge import fit_ridge
 
 stage = pytest.mark.parametrize("stage", results.STAGES)
 
@@ -167,8 +170,11 @@ def test_the_report_has_the_chosen_recipe_and_every_seed_of_its_rows():
         assert sorted(seeds) == list(range(plans.SEEDS)), name
 
 
-def recomputed(row, folder):
-    """Return the sums of a row made again, and those that are stored."""
+def recomputed(row, folder, with_penalties=None):
+    """Return the sums of a row made again, and those that are stored.
+
+    With a monkeypatch, the probes have the stored penalties instead of choosing their own.
+    """
     rows = np.unpackbits(np.load(results.folder() / "report" / "places.npy"))
     rows = np.flatnonzero(rows)
     tasks = {
@@ -176,10 +182,17 @@ def recomputed(row, folder):
         for name in ("elevation", "population", "climate", "country")
     }
     z, _ = embed(row, tasks["country"].lonlat, folder, runner.GEOCLIP)
-    again = score(z, tasks, row.seed, "report", [Evaluation()])
-    return again, pick(
-        results.read_sums("report"), embedding=row.name, seed=row.seed, task=list(tasks)
-    )
+    found = {"embedding": row.name, "seed": row.seed, "task": list(tasks)}
+    stored = pick(results.read_sums("report"), **found)
+    if with_penalties is None:
+        return score(z, tasks, row.seed, "report", [Evaluation()]), stored
+    again = []
+    for name, sums in stored.groupby("task"):
+        (penalty,) = sums["penalty"].unique()
+        one = functools.partial(fit_ridge, penalties=(penalty,))
+        with_penalties.setattr(estimators, "fit_ridge", one)
+        again.append(score(z, {name: tasks[name]}, row.seed, "report", [Evaluation()]))
+    return pd.concat(again), stored
 
 
 def at_random(kinds, n):
@@ -199,9 +212,12 @@ def test_two_rows_at_random_are_made_again(tmp_path):
 
 
 @pytest.mark.long
-def test_two_trained_rows_at_random_are_made_again(tmp_path):
+def test_two_trained_rows_at_random_are_made_again(tmp_path, monkeypatch):
+    # On another processor two penalties that are nearly tied may change places, which moves a score
+    # by far more than the weights do: data/results/README.md has an example. So the embedding is
+    # made again and read with the penalty of the table.
     for row in at_random(("trained",), 2):
-        again, stored = recomputed(row, tmp_path)
+        again, stored = recomputed(row, tmp_path, monkeypatch)
         both = pd.concat([again.assign(embedding="again"), stored.assign(embedding="stored")])
         for task, sums in both.assign(seed=row.seed).groupby("task"):
             # Another processor rounds otherwise, and training amplifies it: by more than 0.03 only
