@@ -227,7 +227,8 @@ def columns_of(
     for column in features:
         # As objects: a time is no number.
         numbers = pd.to_numeric(table[column].astype(object), errors="coerce").astype(np.float64)
-        wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
+        with np.errstate(over="ignore"):  # too large for float32 is infinite
+            wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
         if wrong.any():
             row = int(np.argmax(wrong))
             (value,) = table[column].iloc[[row]].tolist()
