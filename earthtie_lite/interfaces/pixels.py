@@ -82,13 +82,8 @@ def make_grid(
 
     Parameters
     ----------
-    bounds : (left, bottom, right, top)
-        In units of the CRS. Right and bottom move outwards to whole pixels. Across the date line
-        right is larger than 180: (170, -50, 190, -30).
-    resolution : float or (float, float)
-        Width and height of a pixel, in units of the CRS.
-    crs : str, int or object
-        Anything that rasterio takes as a CRS.
+    bounds, resolution, crs
+        As :func:`~earthtie_lite.interfaces.grid.embed_grid` takes them.
 
     Raises
     ------

@@ -211,20 +211,35 @@ def test_two_rows_at_random_are_made_again(tmp_path):
         np.testing.assert_allclose(again[stored.index], stored, atol=2e-3, err_msg=str(row))
 
 
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory):
+    """Return a folder that keeps what two tests train."""
+    return tmp_path_factory.mktemp("encoders")
+
+
+def check_gaps(row, again, stored):
+    """Compare sums made again with those of the table, task by task."""
+    both = pd.concat([again.assign(embedding="again"), stored.assign(embedding="stored")])
+    for task, sums in both.assign(seed=row.seed).groupby("task"):
+        # Another processor rounds otherwise, and training amplifies it: by more than 0.03 only
+        # where a few cells decide, which the paired interval over cells shows.
+        gap = Bootstrap(sums).difference("again", "stored")
+        assert gap["low"] < 0.03, (row, task, gap)
+        assert gap["high"] > -0.03, (row, task, gap)
+
+
 @pytest.mark.long
-def test_two_trained_rows_at_random_are_made_again(tmp_path, monkeypatch):
-    # On another processor two penalties that are nearly tied may change places, which moves a score
-    # by far more than the weights do: data/results/README.md has an example. So the embedding is
-    # made again and read with the penalty of the table.
+def test_two_trained_rows_at_random_are_made_again(encoders):
     for row in at_random(("trained",), 2):
-        again, stored = recomputed(row, tmp_path, monkeypatch)
-        both = pd.concat([again.assign(embedding="again"), stored.assign(embedding="stored")])
-        for task, sums in both.assign(seed=row.seed).groupby("task"):
-            # Another processor rounds otherwise, and training amplifies it: by more than 0.03 only
-            # where a few cells decide, which the paired interval over cells shows.
-            gap = Bootstrap(sums).difference("again", "stored")
-            assert gap["low"] < 0.03, (row, task, gap)
-            assert gap["high"] > -0.03, (row, task, gap)
+        check_gaps(row, *recomputed(row, encoders))
+
+
+@pytest.mark.long
+def test_two_trained_rows_are_made_again_with_the_penalties_of_the_table(encoders, monkeypatch):
+    # Where only the test above fails, two penalties are nearly tied and have changed places, as on
+    # another processor: data/results/README.md has an example.
+    for row in at_random(("trained",), 2):
+        check_gaps(row, *recomputed(row, encoders, monkeypatch))
 
 
 @pytest.mark.parametrize("name", [name for name in bottleneck.SETS if name != "everything"])
