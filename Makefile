@@ -42,7 +42,7 @@ notebooks: $(STAMP)  ## Run every notebook and store its outputs in notebooks/
 
 results: $(STAMP) peers  ## Score the development half (hours, resumable); FLAGS="--population FILE --biome FILE"
 	@echo "== Training and scoring the rows of the tables; a finished row is not repeated"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m earthtie_lite.experiments.runner $(or $(STAGE),development) $(FLAGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m data.experiments.runner $(or $(STAGE),development) $(FLAGS)
 
 lint: $(STAMP)  ## Check style and types
 	@echo "== Checking style and types"
@@ -56,7 +56,7 @@ sample: $(STAMP)  ## Rebuild the embedded sample and compare it, byte for byte
 
 pretrained: $(STAMP)  ## Train the models that travel with the package again, and their cards (minutes)
 	@echo "== Training the pretrained models"
-	@OMP_NUM_THREADS=1 $(BIN)/python data/build_pretrained.py --work build/results
+	@OMP_NUM_THREADS=1 $(BIN)/python -m data.build_pretrained --work build/results
 
 peers: $(GEOCLIP)  ## Install published encoders to compare with into build/peers (40 MB)
 

@@ -1,7 +1,7 @@
 """Train the models that travel with the package, and write their cards: ``data/pretrained``.
 
-``make pretrained`` runs it; trained encoders are kept in the folder of finished rows, so rows of
-the book's tables are not trained twice. Minutes on two cores.
+``make pretrained`` runs it in minutes on two cores. Trained encoders are kept in the folder of
+finished rows, so rows of the book's tables are not trained twice.
 """
 
 import argparse
@@ -11,38 +11,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save
 
+from data.experiments import plans
+from data.experiments.embeddings import UNLABELLED, members, trained
+from data.experiments.rows import Embedding
 from earthtie_lite import sample as embedded
-from earthtie_lite.coords import EARTH_RADIUS_KM
-from earthtie_lite.experiments import bottleneck, plans, results
-from earthtie_lite.experiments.embeddings import UNLABELLED, members, trained
-from earthtie_lite.experiments.evaluate import MAIN, MAIN_TASKS
-from earthtie_lite.experiments.rows import Embedding
-from earthtie_lite.hub import HubModel
-from earthtie_lite.joined import JoinedEncoders
-from earthtie_lite.modalities import NAMES
-from earthtie_lite.storage import write_atomic
-from earthtie_lite.streams import stream
+from earthtie_lite.coords import EARTH_RADIUS_KM, stream
+from earthtie_lite.encoders import JoinedEncoders
+from earthtie_lite.files import HubModel, write_atomic, write_manifest, write_model
+from earthtie_lite.results import tables
+from earthtie_lite.results.scoring import MAIN, MAIN_TASKS
 
 HERE = Path(__file__).resolve().parent
-CHOSEN = plans.CHOSEN
+CHOSEN = plans.recipe("chosen")
 ROWS: dict[str, tuple[Embedding, str]] = {
     "melt3": (
-        bottleneck.threefold([0])[0],
+        plans.row("threefold satellite+lights+text"),
         "Three trainings of MELT on satellite images, night lights and place names, joined; "
         "the best mean score, places only.",
     ),
     "melt": (
-        plans.encoder_row(CHOSEN, "melt", NAMES),
+        plans.row("melt satellite+lights+text"),
         "MELT on satellite images, night lights and place names; compares places with all three.",
     ),
     "salt": (
-        plans.encoder_row(CHOSEN, "salt", NAMES),
+        plans.row("salt satellite+lights+text"),
         "SALT on satellite images, night lights and place names; compares places with all three.",
     ),
     "satellite": (
-        plans.encoder_row(CHOSEN, "melt", ("satellite",)),
+        plans.row("melt satellite"),
         "Satellite images alone, the two-modality baseline; compares places with images.",
     ),
 }
@@ -59,19 +56,19 @@ def build(name: str, work: Path) -> tuple[HubModel, Embedding]:
     return JoinedEncoders.fit(encoders, land, row.seed), row
 
 
-def halved(path: Path) -> bytes:
-    """Return the file of weights with its matrices in half precision."""
-    tensors = load_file(path)
-    return save({k: t.half() if t.ndim >= 2 else t for k, t in tensors.items()})
+def save_halved(model: HubModel, folder: Path) -> None:
+    """Save a model with its matrices in half precision."""
+    tensors = {k: t.half() if t.ndim >= 2 else t for k, t in model.tensors().items()}
+    write_model(folder, {"class": type(model).__name__, **model.spec}, tensors)
 
 
 def scores(row: Embedding) -> tuple[str, int]:
     """Return the table of a card, and how many seeds it has."""
-    sums = pd.concat([results.read_sums("report"), results.read_sums("bottleneck")])
+    sums = pd.concat([tables.read_sums("report"), tables.read_sums("bottleneck")])
     rows = [row.name, "untrained", "harmonics", "coordinates"]
-    mine = results.pick(sums, embedding=rows, task=list(MAIN_TASKS), split=["block", "random"])
+    mine = tables.pick(sums, embedding=rows, task=list(MAIN_TASKS), split=["block", "random"])
     mine = mine[(mine["recipe"] == CHOSEN.name)]
-    found = results.intervals(mine, ["split", "task"]).assign(cell=results.as_text)
+    found = tables.intervals(mine, ["split", "task"]).assign(cell=tables.as_text)
     wide = found.pivot(index=["embedding", "split"], columns="task", values="cell")
     lines = ["| embedding | split | " + " | ".join(MAIN_TASKS) + " |", "|---" * 6 + "|"]
     for embedding in rows:
@@ -129,14 +126,14 @@ def main() -> None:
         model, row = build(name, asked.work)
         path = asked.folder / name
         exact = model.embed(places)  # type: ignore[attr-defined]
-        model.save_pretrained(path)
-        write_atomic(path / "model.safetensors", halved(path / "model.safetensors"))
+        save_halved(model, path)
         again = type(model).from_pretrained(path).embed(places)  # type: ignore[attr-defined]
         error = float(abs(again - exact).max() / abs(exact).max())
         n_weights = sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
         write_atomic(path / "README.md", card(name, row, n_weights, error).encode())
         size = (path / "model.safetensors").stat().st_size / 1e6
         print(f"{name}: {size:.2f} MB, embeddings differ by {error:.1e} of the largest")
+    write_manifest(asked.folder)
 
 
 if __name__ == "__main__":

@@ -1,129 +1,104 @@
-"""Settings: every default of training, and the sizes of the notebooks' profiles."""
+"""Settings: every default of training, the sizes of the notebooks' profiles, and the device."""
 
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from .losses import DIRECTIONS, NEGATIVES
+import torch
 
-METHODS = ("melt", "salt")
-OPTIONS = {
-    "method": METHODS,
-    "schedule": ("constant", "cosine"),
-    "direction": DIRECTIONS,
-    "negatives": NEGATIVES,
-    "scales": ("shared", "own"),
-    "switch": ("epoch", "step"),
-    "moments": ("kept", "reset"),
-    "objective": ("contrast", "regression"),
-    "precision": ("float32", "bf16"),
-    "device": ("auto", "cpu", "cuda"),
-}
+Method = Literal["melt", "salt"]
+Direction = Literal["both", "to_location", "to_modality"]
+Negatives = Literal["cross", "all"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "bf16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def check_option(name: str, value: Any, options: Any) -> None:
+    """Raise a ValueError unless the value is one of the options, a tuple or a Literal type."""
+    known = get_args(options) or tuple(options)
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}: expected one of {known}")
+
+
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Raise a ValueError unless the value is an integer (not a bool) of at least ``least``."""
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. The defaults of method, batch, rate and epochs are the paper's.
+    """How to train. Method, batch size, learning rate and epochs default to the paper's values.
 
     Parameters
     ----------
     method : {"melt", "salt"}
-        MELT joins pairs of every modality in each batch; SALT takes one modality an epoch. With a
-        single modality both are the two-modality baseline.
+        MELT puts pairs of every modality into each batch; SALT trains on one modality an epoch.
+        With a single modality both are the two-modality baseline.
     epochs : int
-        An epoch of MELT passes over every modality's pairs, one of SALT over the active one's.
+        An epoch takes as many pairs of each modality (SALT: of the active one) as the smallest
+        modality has, so an epoch of MELT sees as many pairs as K epochs of SALT.
     batch_size : int
-        Pairs in a step, of all modalities together.
+        Pairs in a step, all modalities together.
     learning_rate, weight_decay : float
-        Of AdamW; biases and the logit scale are not decayed.
+        Settings of AdamW; biases and the logit scale are not decayed.
     schedule : {"constant", "cosine"}
-        Of the learning rate, over all steps.
+        Schedule of the learning rate over all steps.
     direction, negatives : str
         Options of :func:`~earthtie_lite.losses.nt_xent`.
-    scales : {"shared", "own"}
-        One logit scale for all modalities, as in the paper, or one for each.
-    switch : {"epoch", "step"}
-        When SALT takes the next modality. By step, an epoch passes over a part of each.
-    head_warmup : int
-        Steps after each return of a modality in which SALT trains its head alone.
-    moments : {"kept", "reset"}
-        What becomes of the optimiser's moments where an epoch of SALT switches.
-    objective : {"contrast", "regression"}
-        "regression", a control, predicts the modalities' standardised features from the place by
-        least squares, through the transposed heads.
     val_fraction : float
-        Part of the globe's blocks held out for the validation loss, with a buffer of one patch
-        around them; 0 for none.
+        Fraction of the globe's blocks held out for the validation loss, with a buffer of one patch
+        width around them; 0 holds out nothing.
     val_batch_size : int
         Pairs of one modality among which the validation loss looks for the partner.
     patience : int or None
-        Stop after this many passes over all modalities without a better validation loss.
+        Stop after this many passes over all modalities without a lower validation loss.
     seed : int
-        Of batches and dropout, and of the weights where no encoder is passed.
+        Seed of batches and dropout, and of the weights if no encoder is passed.
     precision : {"float32", "bf16"}
-        Of encoders and similarities; the loss and the weights are float32 in both.
+        Precision of encoders and similarities; loss and weights are float32 in both cases.
     chunk_size : int or None
-        Pairs of a batch that look for their partner at a time; all by default. Smaller chunks need
-        less memory and more time.
+        Rows of the similarity matrix computed at a time; None computes all at once. Smaller chunks
+        need less memory and more time.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU where there is one.
+        "auto" takes a GPU if there is one.
     save_every : int
-        Epochs between checkpoints where ``fit`` is given a folder.
+        Epochs between checkpoints if ``fit`` is given a folder.
     """
 
-    method: str = "melt"
+    method: Method = "melt"
     epochs: int = 50
     batch_size: int = 2048
     learning_rate: float = 1e-4
     weight_decay: float = 0.01
-    schedule: str = "constant"
-    direction: str = "both"
-    negatives: str = "cross"
-    scales: str = "shared"
-    switch: str = "epoch"
-    head_warmup: int = 0
-    moments: str = "kept"
-    objective: str = "contrast"
+    schedule: Schedule = "constant"
+    direction: Direction = "both"
+    negatives: Negatives = "cross"
     val_fraction: float = 0.1
     val_batch_size: int = 256
     patience: int | None = None
     seed: int = 0
-    precision: str = "float32"
+    precision: Precision = "float32"
     chunk_size: int | None = None
-    device: str = "auto"
+    device: Device = "auto"
     save_every: int = 1
 
     def __post_init__(self) -> None:
-        for name, options in OPTIONS.items():
-            if getattr(self, name) not in options:
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}: expected one of {options}"
-                )
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 2),
-            ("val_batch_size", 2),
-            ("seed", 0),
-            ("save_every", 1),
-            ("head_warmup", 0),
-            ("patience", 1),
-            ("chunk_size", 1),
-        ):
-            value = getattr(self, name)
-            if name in ("patience", "chunk_size") and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        options = {"method": Method, "schedule": Schedule, "direction": Direction}
+        options |= {"negatives": Negatives, "precision": Precision, "device": Device}
+        for name, known in options.items():
+            check_option(name, getattr(self, name), known)
+        least = {"epochs": 1, "batch_size": 2, "val_batch_size": 2, "seed": 0, "save_every": 1}
+        least |= {name: 1 for name in ("patience", "chunk_size") if getattr(self, name) is not None}
+        for name, value in least.items():
+            check_integer(name, getattr(self, name), value)
         for name in ("learning_rate", "weight_decay", "val_fraction"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-        turns = {"switch": "epoch", "head_warmup": 0, "moments": "kept"}
-        changed = [name for name, usual in turns.items() if getattr(self, name) != usual]
-        if changed and self.method != "salt":
-            raise ValueError(f"{', '.join(changed)} change how SALT switches: method is 'melt'")
-        if "switch" in changed and len(changed) > 1:
-            raise ValueError(f"{changed[1]} needs turns of an epoch: switch must be 'epoch'")
         if self.learning_rate == 0:
             raise ValueError("learning_rate must be positive, got 0")
         if self.val_fraction >= 1:
@@ -132,14 +107,23 @@ class TrainConfig:
             raise ValueError("patience needs a validation loss: val_fraction must be positive")
 
     def rate_at(self, done: float) -> float:
-        """Return the learning rate after a part ``done`` in [0, 1] of all steps."""
+        """Return the learning rate after a fraction ``done`` in [0, 1] of all steps."""
         if self.schedule == "cosine":
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         return self.learning_rate
 
-    def replace(self, **changes: object) -> "TrainConfig":
+    def replace(self, **changes: Any) -> "TrainConfig":
         """Return a copy with some settings changed."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **changes)
+
+
+def pick_device(device: Device) -> torch.device:
+    """Return the device to train on; with several processes, the GPU of this process."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds no GPU: use 'auto' or 'cpu'")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 @dataclass(frozen=True)
@@ -151,17 +135,17 @@ class Profile:
     n : int
         Pairs a modality.
     passes : int
-        How often training passes over every modality's pairs.
+        Number of passes over every modality's pairs in training.
     batch_size : int
     learning_rate : float
     n_task : int
-        Places with labels.
+        Labelled places of a task.
     n_labels : int
         Label budget of a probe.
     spacing_deg : float
-        Grid of a map.
+        Spacing of a map's grid.
     originals : bool
-        Whether the paper's data sets are fetched, or miniatures stand for them.
+        Whether the paper's data sets are downloaded; otherwise miniatures replace them.
     """
 
     n: int
@@ -189,6 +173,5 @@ def profile(name: str) -> Profile:
     >>> profile("sample").n
     20000
     """
-    if name not in PROFILES:
-        raise ValueError(f"unknown profile {name!r}: expected one of {sorted(PROFILES)}")
+    check_option("profile", name, PROFILES)
     return PROFILES[name]

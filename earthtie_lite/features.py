@@ -1,31 +1,42 @@
 """Frozen encoders of what is observed at a place; none of these needs downloaded weights.
 
-A featuriser maps raw input to (N, out_dim) float32 and is described by its JSON ``spec`` and its
-``state`` of arrays, so that a saved run can encode new input.
+A featuriser maps raw input to (N, out_dim) float32. Its JSON ``spec`` and its ``state`` of arrays
+describe it completely, so that a saved run can encode new input.
 """
 
 import functools
 import hashlib
-import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .storage import cached
-from .streams import stream
+from .config import check_integer
+from .coords import stream
+from .files import cached
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Features = NDArray[np.float32]
 BATCH = 256  # inputs encoded at a time: bounds memory, not results
+MAX_CLASSES = 1000  # of a categorical column: each class is one feature
+FEATURISERS: dict[str, "type[Featuriser]"] = {}  # every class of featurisers, by name
 
 
 class Featuriser:
-    """A frozen encoder: a dataclass of settings, and arrays where something was fitted."""
+    """A frozen encoder: a dataclass of settings, and of arrays if something was fitted."""
 
     out_dim: Any  # width of the features
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Register the class, so that a saved model finds it."""
+        super().__init_subclass__(**settings)
+        FEATURISERS[cls.__name__] = cls
 
     def __call__(self, raw: Any) -> Features:
         """Encode raw input as (N, out_dim)."""
@@ -33,17 +44,17 @@ class Featuriser:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Class and settings, as JSON."""
+        """Return class and settings, as JSON."""
         return {"class": type(self).__name__, **asdict(self)}  # type: ignore[call-overload]
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What the features depend on beside ``state``, as JSON."""
+        """Return what the features depend on apart from ``state``, as JSON."""
         return self.spec
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        """Fitted arrays."""
+        """Return the fitted arrays."""
         return {}
 
 
@@ -51,9 +62,9 @@ class Featuriser:
 class CharacterNGrams(Featuriser):
     """Hashed character n-grams of a text, through a fixed random projection.
 
-    The n-grams of each word (its edges marked) are counted in 2^15 hashed buckets, the counts are
-    scaled to unit length and projected by a Gaussian matrix, which keeps angles approximately
-    (Johnson and Lindenstrauss 1984). Nothing is fitted: no vocabulary, no statistic of a corpus.
+    The n-grams of each word (with its edges marked) are counted in 2^15 hashed buckets. The counts
+    are scaled to unit length and projected by a Gaussian matrix, which preserves angles
+    approximately (Johnson and Lindenstrauss 1984). Nothing is fitted: no vocabulary, no corpus.
 
     Parameters
     ----------
@@ -107,22 +118,22 @@ def _projection(rows: int, columns: int, seed: int) -> Features:
 
 @dataclass(frozen=True, eq=False)
 class RandomConvolutions(Featuriser):
-    """MOSAIKS: random convolutional features, whose filters are patches of the images themselves.
+    """Random convolutional features (MOSAIKS) with filters cut from the images themselves.
 
-    Small windows are cut at random from images of the training part, whitened (ZCA) and scaled to
-    unit length; each is a filter. Its response over an image is thresholded on both sides and
-    averaged, which gives two features a filter. After Rolf et al. (2021),
+    Small windows are cut at random from the training images, whitened (ZCA) and scaled to unit
+    length; each one is a filter. The response of a filter to an image is thresholded on both sides
+    and averaged, which gives two features a filter. After Rolf et al. (2021),
     https://doi.org/10.1038/s41467-021-24638-z; the ZCA whitening and two-sided threshold follow
     Coates and Ng (2012), https://doi.org/10.1007/978-3-642-35289-8_30.
 
     Attributes
     ----------
     filters : array, shape (K, C, p, p)
-        With the whitening folded in, for pixels in [0, 1].
+        Filters with the whitening folded in, for pixels in [0, 1].
     offsets : array, shape (K,)
-        The response of each filter to the mean window.
+        Response of each filter to the mean window.
     threshold : float
-        In standard deviations of a whitened window.
+        Threshold in standard deviations of a whitened window.
     """
 
     filters: Features
@@ -138,7 +149,7 @@ class RandomConvolutions(Featuriser):
         seed: int = 0,
         threshold: float = 1.0,
     ) -> "RandomConvolutions":
-        """Draw and whiten filters from images of the training part.
+        """Cut and whiten filters from training images.
 
         Parameters
         ----------
@@ -158,11 +169,11 @@ class RandomConvolutions(Featuriser):
         windows = views[image, :, top, left].reshape(draws, -1) / 255.0  # (draws, C p p)
         mean = windows.mean(axis=0)
         values, vectors = np.linalg.eigh(np.cov(windows.T))
-        # The noise floor is 1 % of the mean variance: JPEG artefacts are not amplified beyond it.
+        # A noise floor of 1 % of the mean variance keeps JPEG artefacts from being amplified.
         whiten = (vectors / np.sqrt(values + 0.01 * values.mean() + 1e-8)) @ vectors.T
         white = (windows - mean) @ whiten
         lengths = np.linalg.norm(white, axis=1)
-        # Dull windows have hardly a direction. Black ones (most of the night) are all the same one.
+        # Windows with little contrast have an ill-defined direction; black ones are all alike.
         candidates = np.flatnonzero(windows.any(axis=1) & (lengths >= np.median(lengths)))
         if not len(candidates) or np.ptp(windows) == 0:
             raise ValueError("all images are uniform: there is nothing to convolve")
@@ -177,17 +188,17 @@ class RandomConvolutions(Featuriser):
 
     @property
     def out_dim(self) -> int:
-        """Width of the features: two a filter."""
+        """Width of the features: two per filter."""
         return 2 * len(self.filters)
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Class and settings, as JSON."""
+        """Return class and settings, as JSON."""
         return {"class": "RandomConvolutions", "threshold": self.threshold}
 
     @property
     def state(self) -> dict[str, np.ndarray]:
-        """Fitted arrays."""
+        """Return the fitted arrays."""
         return {"filters": self.filters, "offsets": self.offsets}
 
     def __call__(self, raw: NDArray[np.uint8]) -> Features:
@@ -222,7 +233,7 @@ def _as_images(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Columns(Featuriser):
-    """Columns of a table, taken as they are.
+    """Numeric columns of a table, unchanged.
 
     Parameters
     ----------
@@ -230,6 +241,9 @@ class Columns(Featuriser):
     """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))  # JSON has lists
 
     @property
     def out_dim(self) -> int:
@@ -239,26 +253,165 @@ class Columns(Featuriser):
     def __call__(self, raw: Any) -> Features:
         """Take numbers (N, D), or a data frame that has the columns."""
         if hasattr(raw, "columns"):
-            check_columns(raw, self.names)
-            raw = raw[list(self.names)]
+            raw = check_columns(raw, self.names)
         array = np.asarray(raw, dtype=np.float32)
         if array.ndim != 2 or array.shape[1] != len(self.names):
             raise ValueError(f"expected (N, {len(self.names)}) numbers, got {array.shape}")
         return array
 
 
-def check_columns(raw: Any, asked: Sequence[str]) -> None:
-    """Refuse what is no data frame with the columns."""
+def check_columns(raw: Any, asked: Sequence[str]) -> "pd.DataFrame":
+    """Return the columns of a data frame; a missing one is an error."""
     there = list(getattr(raw, "columns", []))
     if missing := [column for column in asked if column not in there]:
         raise ValueError(f"expected a data frame with columns {list(asked)}, it lacks {missing}")
+    return raw[list(asked)]
+
+
+@dataclass(frozen=True)
+class MixedColumns(Columns):
+    """Columns of a table: numbers unchanged, then categories one-hot, one feature a class.
+
+    Categories are compared as text; 1 and 1.0 are the same class.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Columns of numbers; may be empty.
+    classes : tuple of (str, tuple of str)
+        Columns of categories, each with its classes.
+
+    Raises
+    ------
+    ValueError
+        If there are no classes; when called, if a column is missing or a category is unknown.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns = MixedColumns(("ph",), (("soil", ("clay", "sand")),))
+    >>> columns(pd.DataFrame({"ph": [5.5, 7.0], "soil": ["sand", "clay"]})).tolist()
+    [[5.5, 0.0, 1.0], [7.0, 1.0, 0.0]]
+    """
+
+    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        classes = tuple((column, tuple(known)) for column, known in self.classes)
+        if not classes or not all(known for _, known in classes):
+            raise ValueError(f"expected columns of categories with their classes, got {classes}")
+        object.__setattr__(self, "classes", classes)
+
+    @classmethod
+    def fit(
+        cls, frame: "pd.DataFrame", names: Iterable[str], categories: Iterable[str]
+    ) -> "MixedColumns":
+        """Find the classes that occur in columns of a table, in alphabetical order.
+
+        Raises
+        ------
+        ValueError
+            If a column has more than ``MAX_CLASSES`` classes.
+        """
+        found = []
+        for column in categories:
+            known = sorted({_class_name(value) for value in frame[column]})
+            if len(known) > MAX_CLASSES:
+                raise ValueError(
+                    f"column {column!r} has {len(known):,} categories, at most {MAX_CLASSES:,} are "
+                    "encoded: merge rare ones, leave the column out, or pass it as text="
+                )
+            found.append((column, tuple(known)))
+        return cls(tuple(names), tuple(found))
+
+    @property
+    def out_dim(self) -> int:
+        """Number of columns of numbers and of classes."""
+        return len(self.names) + sum(len(known) for _, known in self.classes)
+
+    def __call__(self, raw: Any) -> Features:
+        """Encode a data frame that has the columns as (N, out_dim)."""
+        import pandas as pd
+
+        raw = check_columns(raw, [*self.names, *(column for column, _ in self.classes)])
+        parts = [np.asarray(raw[list(self.names)], dtype=np.float32)]
+        for column, known in self.classes:
+            values = [_class_name(value) for value in raw[column]]
+            codes = pd.Index(known).get_indexer(pd.Index(values))  # -1 where there is none
+            if (codes < 0).any():
+                row = int(np.argmax(codes < 0))
+                raise ValueError(
+                    f"unknown category {values[row]!r} of column {column!r} in row {row}: "
+                    f"there are {', '.join(map(repr, known[:5]))}"
+                    + (f", ... ({len(known):,})" if len(known) > 5 else "")
+                )
+            parts.append(np.eye(len(known), dtype=np.float32)[codes])
+        return np.concatenate(parts, axis=1)
+
+
+def _class_name(value: Any) -> str:
+    """Return the text of a category; a whole number has no decimals, whatever its type."""
+    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def read_images(
+    paths: "Sequence[str | Path] | pd.Series[Any]", folder: str | Path = ".", size: int = 32
+) -> NDArray[np.uint8]:
+    """Read image files as RGB squares of one size.
+
+    An image is rotated as its EXIF data say, cropped at the centre to a square and resized
+    (bicubic); transparency is dropped. All are held in memory, 3 * size ** 2 bytes each.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path, or Series
+        Files that Pillow reads (JPEG, PNG, ...), 8 bits a channel.
+    folder : str or Path
+        Folder that relative paths start from.
+    size : int
+        Pixels on a side.
+
+    Returns
+    -------
+    array, shape (N, 3, size, size), uint8
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or damaged, with its path and its row: the index of a Series.
+    """
+    import pandas as pd
+    from PIL import Image, ImageOps
+
+    if isinstance(paths, (str, Path)):
+        raise ValueError(f"expected a sequence of paths, got one; write [{str(paths)!r}]")
+    check_integer("size", size)
+    named = pd.Series(paths, dtype=object)
+    images = np.empty((len(named), 3, size, size), dtype=np.uint8)
+    for image, (row, name) in zip(images, named.items()):
+        if not isinstance(name, (str, Path)):
+            raise ValueError(f"expected the path of an image, got {name!r} in row {row}")
+        path = Path(folder).expanduser() / Path(name).expanduser()
+        try:
+            with Image.open(path) as file:
+                if file.mode.startswith(("I", "F")):  # Pillow's modes of more than 8 bits
+                    raise ValueError("more than 8 bits a channel; save it as 8-bit RGB")
+                file.draft("RGB", (2 * size, 2 * size))  # decodes large JPEGs at a lower scale
+                upright = ImageOps.exif_transpose(file).convert("RGB")
+        # Pillow raises different errors for different formats and kinds of damage.
+        except Exception as error:
+            raise ValueError(f"the image of row {row}, {path}, cannot be read: {error}") from error
+        image[:] = np.moveaxis(np.asarray(ImageOps.fit(upright, (size, size))), 2, 0)
+    return images
 
 
 def encode(featuriser: Featuriser, raw: Any) -> Features:
-    """Encode raw input, or read it from the cache where the same was encoded before.
+    """Encode raw input, or read the features from the cache if the same input was encoded before.
 
-    The key is the hash of what the features depend on: settings, fitted arrays and the input. For
-    more input than the memory holds: :func:`~earthtie_lite.paper.bulk.encode_to_disk`.
+    The cache key is a hash of settings, fitted arrays and input. For input that exceeds memory, use
+    :func:`~earthtie_lite.paper.bulk.encode_to_disk`.
     """
     if isinstance(featuriser, Columns):
         return featuriser(raw)  # nothing is computed
@@ -266,7 +419,7 @@ def encode(featuriser: Featuriser, raw: Any) -> Features:
 
 
 def input_key(featuriser: Featuriser, raw: Any) -> bytes:
-    """Return the hash of a featuriser and its input, of which a part is held at a time."""
+    """Return the hash of a featuriser and its input, reading one piece of the input at a time."""
     key = hashlib.sha256(json.dumps(featuriser.identity, sort_keys=True).encode())
     for name, array in sorted(featuriser.state.items()):
         key.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -282,26 +435,24 @@ def input_key(featuriser: Featuriser, raw: Any) -> bytes:
             pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
             key.update(repr((pixels.shape, pixels.dtype.str)).encode() + pixels.tobytes())
     else:
-        for row, text in enumerate(as_texts(raw)):  # together the JSON of the list
+        for row, text in enumerate(as_texts(raw)):  # together: the JSON of the list
             key.update(((", " if row else "[") + json.dumps(text, ensure_ascii=False)).encode())
         key.update(b"]")
     return key.digest()
 
 
 def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
-    """Rebuild a featuriser from its settings and arrays."""
+    """Rebuild a featuriser from its settings and arrays.
+
+    Raises
+    ------
+    ValueError
+        If no class of that name is registered; import the module that defines it first.
+    """
     settings = dict(spec)
     name = settings.pop("class", None)
-    if name == "CharacterNGrams":
-        return CharacterNGrams(**settings)
-    if name == "RandomConvolutions":
-        return RandomConvolutions(state["filters"], state["offsets"], **settings)
-    if name == "Columns":
-        return Columns(tuple(settings["names"]))
-    # Those that stand above this file are imported at first use.
-    if name == "MixedColumns":
-        return importlib.import_module(".own", __package__).MixedColumns(**settings)
-    towers = importlib.import_module(".paper.towers", __package__).TOWERS
-    if name in towers:
-        return towers[name](**settings)
-    raise ValueError(f"unknown featuriser {name!r}")
+    if name not in FEATURISERS:
+        from .paper import towers  # noqa: F401  (registers CLIP, MoCo, DINO and BGE)
+    if name not in FEATURISERS:
+        raise ValueError(f"unknown featuriser {name!r}: expected one of {sorted(FEATURISERS)}")
+    return FEATURISERS[name](**settings, **state)

@@ -1,13 +1,15 @@
-"""Contrastive objectives: pure functions of embeddings."""
+"""The contrastive loss: NT-Xent, a pure function of embeddings."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-DIRECTIONS = ("both", "to_location", "to_modality")
-NEGATIVES = ("cross", "all")
+from .config import Direction, Negatives, check_option
+from .distributed import ALONE, Ranks
+
 MAX_LOGIT_SCALE = math.log(100.0)  # CLIP, https://arxiv.org/abs/2103.00020, section 2.5
 
 
@@ -15,10 +17,10 @@ def nt_xent(
     location: Tensor,
     modality: Tensor,
     logit_scale: Tensor | float,
-    direction: str = "both",
-    negatives: str = "cross",
-    anchors: slice | None = None,
+    direction: Direction = "both",
+    negatives: Negatives = "cross",
     chunk: int | None = None,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
     r"""Compute NT-Xent, the normalised temperature-scaled cross-entropy, of B matching pairs.
 
@@ -26,37 +28,40 @@ def nt_xent(
 
     .. math:: \ell_i = -\log \frac{\exp(s\, u_i \cdot v_i)}{\sum_{c \in C_i} \exp(s\, u_i \cdot c)}
 
-    averaged over the anchors.
+    averaged over the anchors. With the defaults this is::
+
+        logits = logit_scale.exp() * location @ modality.T  # (B, B)
+        loss = (cross_entropy(logits, arange(B)) + cross_entropy(logits.T, arange(B))) / 2
 
     Parameters
     ----------
     location, modality : Tensor, shape (B, D)
-        Unit vectors; row i of one belongs to row i of the other.
+        Unit vectors; row i of one is the partner of row i of the other.
     logit_scale : Tensor or float
-        Logarithm of the scale s, which is the inverse of the temperature: one for all, or one a
-        pair (B,), by which the pair's two anchors compare their candidates.
+        Logarithm of the scale s, the inverse of the temperature: one number, or one a pair (B,).
     direction : {"both", "to_location", "to_modality"}
-        What the anchors look for: "to_location" starts from the modality and picks its place,
-        "to_modality" starts from the place, "both" averages the two.
+        What the anchors look for: "to_location" starts from the observation and picks its place,
+        "to_modality" starts from the place and picks its observation, "both" averages the two.
     negatives : {"cross", "all"}
         The candidates :math:`C_i`: only the other side of the pairs (B of them, CLIP,
         https://arxiv.org/abs/2103.00020), or every other embedding of the batch (2B - 1, SimCLR,
         https://arxiv.org/abs/2002.05709).
-    anchors : slice, optional
-        Only these pairs are anchors, all are candidates: the losses of parts that make up the batch
-        add up to the loss of the batch.
     chunk : int, optional
-        Compare so many anchors at a time, and once more for the gradient: memory then grows with B,
-        not with its square.
+        Rows of the logits computed at a time, and computed again in the backward pass. Memory is
+        then of the order B * chunk + B * B / chunk instead of B * B.
+    ranks : Ranks
+        Processes that share the rows of the logits, each with its own B / size pairs as input;
+        every process returns the loss of the whole batch.
 
     Returns
     -------
-    Tensor, a scalar, in nats; log B for "cross" where nothing is known.
+    Tensor, a scalar, in nats
+        With "cross" negatives, log B for embeddings that carry no information.
 
     Raises
     ------
     ValueError
-        For an unknown option, or embeddings or scales of another shape.
+        For an unknown option, a wrong shape or a chunk below 1.
 
     Examples
     --------
@@ -64,83 +69,65 @@ def nt_xent(
     >>> round(nt_xent(pairs, pairs, 0.0).item(), 4)  # log(e + 3) - 1
     0.7437
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"unknown direction {direction!r}: expected one of {DIRECTIONS}")
-    if negatives not in NEGATIVES:
-        raise ValueError(f"unknown negatives {negatives!r}: expected one of {NEGATIVES}")
+    check_option("direction", direction, Direction)
+    check_option("negatives", negatives, Negatives)
     if location.ndim != 2 or location.shape != modality.shape:
         raise ValueError(
             "location and modality must both have shape (B, D), "
             f"got {tuple(location.shape)} and {tuple(modality.shape)}"
         )
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk must be a positive number of rows or None, got {chunk}")
     scale = torch.as_tensor(logit_scale, dtype=location.dtype, device=location.device).exp()
     if scale.shape not in ((), (len(location),)):
         raise ValueError(
             f"logit_scale must be a number or have shape ({len(location)},), got "
             f"{tuple(scale.shape)}"
         )
+    if scale.ndim:
+        scale = ranks.gather(scale)
     scale = scale.unsqueeze(-1)  # (1,) or (B, 1)
-    if anchors is not None or chunk is not None:
-        sides = {"to_modality": (location, modality), "to_location": (modality, location)}
-        wanted = list(sides.values()) if direction == "both" else [sides[direction]]
-        return _in_parts(wanted, scale, negatives == "all", anchors or slice(None), chunk)
-    cross = _wide(scale * location @ modality.T)  # (B, B): row = place, column = observation
-    partner = cross.diagonal()
+    location, modality = ranks.gather(location), ranks.gather(modality)  # (B, D)
+    own, size = ranks.part(len(location)), chunk or len(location)
+    blocks = [slice(i, min(i + size, own.stop)) for i in range(own.start, own.stop, size)]
+    compare = partial(checkpoint, _compare, use_reentrant=False) if len(blocks) > 1 else _compare
+    found = [compare(location, modality, scale, rows, negatives == "all") for rows in blocks]
+    partner, rows_of, columns_of = (list(part) for part in zip(*found))
+    positive = ranks.gather(torch.cat(partner))  # (B,)
     losses = []
-    # A row's candidates lie along it, a column's too: nothing is transposed or copied.
     if direction in ("both", "to_modality"):
-        logits = cross
-        if negatives == "all":
-            logits = torch.cat([cross, _others(location, scale)], dim=1)  # (B, 2B)
-        losses.append((logits.logsumexp(dim=1) - partner).mean())
-    if direction in ("both", "to_location"):
-        logits = cross if len(scale) == 1 else _wide(location @ (scale * modality).T)
-        if negatives == "all":
-            logits = torch.cat([logits, _others(modality, scale).T], dim=0)  # (2B, B)
-        losses.append((logits.logsumexp(dim=0) - partner).mean())
+        losses.append((ranks.gather(torch.cat(rows_of)) - positive).mean())
+    if direction in ("both", "to_location"):  # a column's candidates are spread over the blocks
+        every = ranks.gather(torch.stack(columns_of)).logsumexp(dim=0)  # (B,)
+        losses.append((every - positive).mean())
     return torch.stack(losses).mean()
 
 
-def _others(anchors: Tensor, scale: Tensor) -> Tensor:
-    """Compare each anchor with the others of its own side, itself excepted: logits (B, B)."""
-    own = _wide(scale * anchors @ anchors.T)
-    return own.masked_fill(torch.eye(len(own), dtype=torch.bool, device=own.device), -math.inf)
+def _compare(
+    location: Tensor, modality: Tensor, scale: Tensor, rows: slice, with_own_side: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compare the places in some rows, C of them, with all observations.
+
+    Returns the logits of the C partners, the log-sum-exp over the candidates of each of the C
+    places, and over the C candidates in these rows of each of the B observations.
+    """
+    one_scale = len(scale) == 1
+    # Without a slice, gradients are summed in the order of version 0.1: resumed bitwise.
+    places = location if rows == slice(0, len(location)) else location[rows]
+    own_scale = scale if one_scale else scale[rows]
+    by_place = _float32((own_scale * places) @ modality.T)  # (C, B): a row is a place
+    partner = by_place.diagonal(rows.start).clone()  # a view would keep all logits in memory
+    by_observation = by_place if one_scale else _float32(places @ (scale * modality).T)
+    if with_own_side:
+        index = torch.arange(len(location), device=location.device)
+        itself = index[rows, None] == index  # (C, B)
+        others = _float32((own_scale * places) @ location.T).masked_fill(itself, -math.inf)
+        by_place = torch.cat([by_place, others], dim=1)  # (C, 2B)
+        others = _float32((scale * modality) @ modality[rows].T).masked_fill(itself.T, -math.inf)
+        by_observation = torch.cat([by_observation, others.T], dim=0)  # (2C, B)
+    return partner, by_place.logsumexp(dim=1), by_observation.logsumexp(dim=0)
 
 
-def _wide(logits: Tensor) -> Tensor:
-    """Return logits in float32 at least: a sum of exponentials needs it where products do not."""
+def _float32(logits: Tensor) -> Tensor:
+    """Return logits in float32 at least: sums of exponentials are inaccurate in half precision."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-
-def _in_parts(
-    sides: list[tuple[Tensor, Tensor]], scale: Tensor, own: bool, anchors: slice, chunk: int | None
-) -> Tensor:
-    """Add up the losses of some anchors, a chunk at a time, over the number of all."""
-    n = len(sides[0][0])
-    start, stop, step = anchors.indices(n)
-    if step != 1 or start >= stop:
-        raise ValueError(f"anchors must be a range of the {n} pairs, got {anchors}")
-    if chunk is not None and (isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"chunk must be a positive number of anchors or None, got {chunk!r}")
-    chunk = chunk or stop - start
-    losses = [
-        checkpoint(
-            _summed, side, other, scale, own, slice(i, min(i + chunk, stop)), use_reentrant=False
-        )
-        for side, other in sides
-        for i in range(start, stop, chunk)
-    ]
-    return torch.stack(losses).sum() / (n * len(sides))
-
-
-def _summed(side: Tensor, other: Tensor, scale: Tensor, own: bool, rows: slice) -> Tensor:
-    """Add up the losses of the anchors in some rows of one side, a scalar."""
-    anchors = (scale if len(scale) == 1 else scale[rows]) * side[rows]  # (C, D)
-    logits = _wide(anchors @ other.T)  # (C, B)
-    partner = logits.diagonal(rows.start)
-    if own:
-        others = _wide(anchors @ side.T)
-        index = torch.arange(len(side), device=side.device)
-        itself = index[rows, None] == index
-        logits = torch.cat([logits, others.masked_fill(itself, -math.inf)], dim=1)  # (C, 2B)
-    return (logits.logsumexp(dim=1) - partner).sum()

@@ -159,10 +159,9 @@ def draw_curves(axes: Sequence[Any], history: "pd.DataFrame") -> None:
     for name in history["modality"].unique():
         active = history["modality"] == name
         # A gap where another modality is active: the line is not drawn across it.
-        label = "all modalities" if "+" in name else name
         loss = history["loss"].where(active)
         axes[0].plot(
-            pairs, loss, ".-", ms=1.5, lw=1, color=COLOURS.get(name, "#000000"), label=label
+            pairs, loss, ".-", ms=1.5, lw=1, color=COLOURS.get(name, "#000000"), label=name
         )
     ends = history.dropna(subset="val_loss")
     names = [c for c in map(str, history) if c.startswith("val_") and c != "val_loss"]

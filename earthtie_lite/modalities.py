@@ -1,4 +1,4 @@
-"""Modalities: places with frozen features of what was observed there, each with its own places."""
+"""Modalities: places and frozen features of what was observed there; the sample's, or a table's."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import own
 from . import sample as embedded
-from .coords import Array, as_lonlat, block_ids, great_circle_km, hold_out, unit_vectors
-from .features import CharacterNGrams, Features, Featuriser, RandomConvolutions, encode
-from .streams import stream
+from .config import check_integer, check_option
+from .coords import Array, as_lonlat, block_ids, hold_out, stream, unit_vectors
+from .features import (
+    CharacterNGrams,
+    Columns,
+    Features,
+    Featuriser,
+    MixedColumns,
+    RandomConvolutions,
+    encode,
+    read_images,
+)
+from .places import check_places, comma_hint, lonlat_of, repeats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +30,8 @@ if TYPE_CHECKING:
 Exclude = Callable[[Array], NDArray[np.bool_]]
 NAMES = ("satellite", "lights", "text")
 PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
-NAME_SPACING_KM = 10.0  # place names are thinned to one an equal-area cell of this size
+NAME_SPACING_KM = 10.0  # place names are thinned to one per equal-area cell of this size
+FILL = "fill them in, or leave them out with missing='drop'"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +41,15 @@ class Modality:
     Parameters
     ----------
     name : str
-        A word; it names the modality's head in the model.
+        A word; the model's head of this modality has the same name.
     lonlat : array, shape (N, 2)
         Degrees, longitude first.
     features : array, shape (N, D)
-        Finite; kept as float32.
+        Finite; stored as float32.
     featuriser : Featuriser, optional
-        What made the features, to encode new input.
+        The encoder of the features, for new input.
     source : str
-        Where the data came from.
+        Where the data come from.
     """
 
     name: str
@@ -96,10 +106,10 @@ class Modality:
         missing: str = "error",
         duplicates: str = "warn",
     ) -> "Modality":
-        """Make a modality from a table: numbers and categories, or a text, or an image a row.
+        """Make a modality from a table with numbers and categories, a text or an image per row.
 
-        Rows are counted from 0, as in ``frame.iloc``. What else may be wrong with places:
-        :func:`~earthtie_lite.checks.check_places`.
+        Messages count rows from 0, as ``frame.iloc`` does.
+        :func:`~earthtie_lite.places.check_places` reports other doubts about places.
 
         Parameters
         ----------
@@ -109,41 +119,41 @@ class Modality:
             Columns of longitude and latitude, degrees. By default the geometry of a GeoDataFrame,
             or the columns with usual names: :func:`~earthtie_lite.places.lonlat_of`.
         features : sequence of str, optional
-            Columns of numbers to take as they are.
+            Columns of numbers, used unchanged.
         text : str, optional
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
         categories : sequence of str, optional
             Columns of categories, alone or beside ``features``, one feature a class:
-            :class:`~earthtie_lite.own.MixedColumns`. New input may not have other classes.
+            :class:`~earthtie_lite.features.MixedColumns`. New input may have no other classes.
         images : str, optional
-            Column of paths of images, read by :func:`~earthtie_lite.own.read_images` and encoded by
-            :class:`~earthtie_lite.features.RandomConvolutions`. Filters are cut from images outside
-            the blocks that may be held out for validation, up to half of all.
+            Column of image paths, read by :func:`~earthtie_lite.features.read_images` and encoded
+            by :class:`~earthtie_lite.features.RandomConvolutions`. Filters are cut from images
+            outside the blocks that may be held out for validation, up to half of all blocks.
         folder : str or Path
-            What relative paths of images start from.
+            Folder that relative image paths start from.
         size : int
             Pixels on a side to which images are resized.
         featuriser : Featuriser, optional
-            What encodes the texts or images instead, for example one of
+            Another encoder for the texts or images, for example one of
             :mod:`~earthtie_lite.paper.towers`.
         missing : {"error", "drop"}
-            Whether rows without a place or a value (or with a blank text) are refused, or left
-            out with a warning that counts them. What is there but no number is always refused.
+            "drop" leaves out rows without a place or a value (or with a blank text) and warns with
+            their number. A value that is present but not numeric is always an error.
         duplicates : {"warn", "keep", "first", "mean"}
-            What becomes of rows with exactly the same place, each a false negative of the others
-            in a batch: all are kept, with a warning or without; or only the first; or the mean of
-            their features.
+            How to treat rows with exactly the same place, which are false negatives of each other
+            in a batch: keep all, with or without a warning; keep the first; or average their
+            features.
 
         Raises
         ------
         ValueError
-            If columns, values or images cannot be used; with the row.
+            If columns, values or images cannot be used; the message names the row.
 
         Warns
         -----
         UserWarning
-            With the number of rows that were left out, that repeat a place, that lie at (0, 0) or
-            whose longitude and latitude seem to be swapped.
+            With the number of rows that were left out, repeat a place, lie at (0, 0) or seem to
+            have longitude and latitude swapped.
 
         Examples
         --------
@@ -155,29 +165,150 @@ class Modality:
         >>> Modality.from_frame(soil, name="soil", features=["ph"], categories=["kind"])
         Modality('soil', 2 places, 3 features)
         """
-        asked = own.columns_asked(features, categories, text, images, featuriser)
-        own.check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
-        table, places = own.filled_rows(frame, lon, lat, asked, missing)
+        asked = _columns_asked(features, categories, text, images, featuriser)
+        check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
+        table, places = _complete_rows(frame, lon, lat, asked, missing)
         left_out = len(frame) - len(table)
-        for note in own.doubts(table, places, len(frame), duplicates):
+        for note in _doubts(table, places, len(frame), duplicates):
             warnings.warn(note, stacklevel=2)
         if duplicates == "first":
-            once = ~own.repeats(places)
-            table, places = table[once], places[once]
+            first = ~repeats(places)
+            table, places = table[first], places[first]
         raw: Any = table
         if text is not None:
-            raw = own.texts_of(table, text)
+            raw = _texts(table, text)
             featuriser = CharacterNGrams() if featuriser is None else featuriser
         elif images is not None:
-            raw = own.read_images(table[images], folder, size)
+            raw = read_images(table[images], folder, size)
             featuriser = fit_filters(places, raw, seed=0) if featuriser is None else featuriser
         else:
-            featuriser, raw = own.columns_of(table, features or (), categories or ())
+            featuriser, raw = _columns(table, features or (), categories or ())
         values = encode(featuriser, raw)
         if duplicates == "mean":
-            places, values = own.mean_by_place(places, values)
+            places, values = _mean_by_place(places, values)
         source = "own table" + (f"; {left_out:,} rows left out" if left_out else "")
         return cls(name, places, values, featuriser, source)
+
+
+def _columns_asked(
+    features: Sequence[str] | None,
+    categories: Sequence[str] | None,
+    text: str | None,
+    images: str | None,
+    featuriser: Any,
+) -> list[str]:
+    """Return the columns that hold the observations, which must be of one kind."""
+    columns = features is not None or categories is not None
+    if columns + (text is not None) + (images is not None) != 1:
+        raise ValueError(
+            "give either features (numeric columns), categories or both; or text (one column); or "
+            "images (one column)"
+        )
+    if columns and featuriser is not None:
+        raise ValueError("a featuriser encodes text or images, not features and categories")
+    if isinstance(features, str) or isinstance(categories, str):
+        raise ValueError("features and categories must be lists of columns; write [column]")
+    if isinstance(text, (list, tuple)) or isinstance(images, (list, tuple)):
+        raise ValueError(f"text and images must be one column, got {text or images!r}")
+    asked = [*(features or ()), *(categories or ())]
+    return asked + [column for column in (text, images) if column is not None]
+
+
+def _complete_rows(
+    frame: "pd.DataFrame", lon: Any, lat: Any, asked: Sequence[str], missing: str
+) -> "tuple[pd.DataFrame, Array]":
+    """Return the rows with a place and a value in each column, and their places.
+
+    The index of the result is the row number in the table; messages count by it. A blank text
+    counts as missing.
+    """
+    import pandas as pd
+
+    check_option("missing", missing, ("error", "drop"))
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"expected a data frame, got {type(frame).__name__}; read the file first")
+    absent = [column for column in asked if column not in frame.columns]
+    if absent or not asked:
+        raise ValueError(f"columns {absent} not found: there are {list(frame.columns)}")
+    table = frame[list(dict.fromkeys(asked))].reset_index(drop=True)
+    if not table.columns.is_unique:
+        raise ValueError(f"columns must have names of their own, got {list(table.columns)}")
+    places = lonlat_of(frame.reset_index(drop=True), lon, lat, missing, FILL)
+    lacking = table.isna()
+    for column in table.select_dtypes(exclude="number"):
+        blank = [isinstance(value, str) and not value.strip() for value in table[column]]
+        lacking[column] |= np.array(blank)
+    empty = np.asarray(lacking.any(axis=1), dtype=bool)
+    bad = empty | np.isnan(places).any(axis=1)
+    if bad.all():
+        raise ValueError(f"none of the {len(table):,} rows has a place and a value")
+    if empty.any() and missing == "error":
+        row = int(np.argmax(empty))
+        column = table.columns[int(np.argmax(lacking.loc[row]))]
+        raise ValueError(
+            f"{empty.sum():,} of {len(table):,} rows lack a value, the first is row {row}, in "
+            f"column {column!r}; {FILL}"
+        )
+    return table[~bad], places[~bad]
+
+
+def _doubts(table: "pd.DataFrame", places: Array, n_rows: int, duplicates: str) -> list[str]:
+    """Return one sentence for each doubt: rows left out of n_rows, suspicious places (N, 2)."""
+    left_out, notes = n_rows - len(table), []
+    if left_out:
+        notes.append(f"left out {left_out:,} of {n_rows:,} rows, which lack a value")
+    asked = ["at (0, 0)", "probably swapped"] + ["duplicated"] * (duplicates == "warn")
+    for check, row in check_places(places).loc[asked].iterrows():
+        if row["places"]:
+            notes.append(
+                f"{row['places']:,} of {len(places):,} places are {check}, the first in row "
+                f"{table.index[row['first_row']]}: {row['advice']}"
+            )
+    return notes
+
+
+def _mean_by_place(places: Array, features: Features) -> tuple[Array, Features]:
+    """Average the features (N, D) of each distinct place, in order of first occurrence."""
+    import pandas as pd
+
+    keys = list(unit_vectors(places).T)  # the same for a pole at any longitude
+    means = pd.DataFrame(features.astype(np.float64)).groupby(keys, sort=False).mean()
+    return places[~repeats(places)], means.to_numpy(np.float32)
+
+
+def _columns(
+    table: "pd.DataFrame", features: Sequence[str], categories: Sequence[str]
+) -> "tuple[Columns, pd.DataFrame]":
+    """Return the featuriser of columns, and the table with numbers parsed from text."""
+    import pandas as pd
+
+    table = table.copy()
+    for column in features:
+        # As objects, so that pandas does not turn a time into a number.
+        numbers = pd.to_numeric(table[column].astype(object), errors="coerce").astype(np.float64)
+        with np.errstate(over="ignore"):  # beyond float32 becomes infinite
+            wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            (value,) = table[column].iloc[[row]].tolist()
+            raise ValueError(
+                f"column {column!r} must hold finite numbers, got {value!r} in row "
+                f"{table.index[row]}; {comma_hint(value, 'for text, use text= or categories=')}"
+            )
+        table[column] = numbers
+    asked = [*features, *categories]
+    if constant := [c for c in asked if len(table) > 1 and table[c].nunique() == 1]:
+        raise ValueError(f"columns {constant} are constant: leave them out")
+    if categories:
+        return MixedColumns.fit(table, features, categories), table
+    return Columns(tuple(features)), table
+
+
+def _texts(table: "pd.DataFrame", column: str) -> list[str]:
+    """Return a column of text as a list; anything but text is an error."""
+    if bad := [(row, x) for row, x in table[column].items() if not isinstance(x, str)]:
+        raise ValueError(f"column {column!r} must be text, got {bad[0][1]!r} in row {bad[0][0]}")
+    return table[column].tolist()
 
 
 def load_sample(
@@ -186,23 +317,23 @@ def load_sample(
     modalities: Iterable[str] = NAMES,
     exclude: Exclude | None = None,
 ) -> dict[str, Modality]:
-    """Load the embedded sample: n places for each modality, none shared, offline.
+    """Load the embedded sample, offline: n places for each modality, none shared.
 
-    Images lie anywhere on land, uniformly by area; names are thinned to one (the most populous)
-    an equal-area cell, then drawn at random. Filters for images are drawn outside the blocks that
-    :func:`~earthtie_lite.coords.hold_out` keeps for validation, up to half of all. Features are
-    cached.
+    Images are uniform by area over land. Names are thinned to the most populous place of each
+    equal-area cell, then drawn at random. Filters for images are cut outside the blocks that
+    :func:`~earthtie_lite.coords.hold_out` keeps for validation, up to half of all blocks. Features
+    are cached.
 
     Parameters
     ----------
     n : int
         Places a modality, up to 100,000.
     seed : int
-        Seed of the places; each modality has a stream of its own.
+        Seed of the places; each modality has its own random generator.
     modalities : iterable of {"satellite", "lights", "text"}
     exclude : callable, optional
-        Takes places (N, 2) and tells which to leave out, (N,) bool: no place, image or fitted
-        filter comes from there.
+        Takes places (N, 2) and returns which to leave out, (N,) bool: no place, image or fitted
+        filter comes from these.
 
     Returns
     -------
@@ -212,10 +343,10 @@ def load_sample(
     unknown = [name for name in wanted if name not in NAMES]
     if unknown or not wanted:
         raise ValueError(f"unknown modality {unknown}: the sample has {list(NAMES)}")
-    if not isinstance(n, (int, np.integer)) or not 2 <= n <= 100_000:
-        raise ValueError(f"n must be an integer in [2, 100000], got {n!r}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+    check_integer("n", n, 2)
+    if n > 100_000:
+        raise ValueError(f"n must be at most 100,000, got {n:,}")
+    check_integer("seed", seed, 0)
     if exclude is not None and not callable(exclude):
         raise ValueError(f"exclude must be a function of places (N, 2), got {exclude!r}")
     return {
@@ -239,12 +370,12 @@ def images_at(name: str, places: Array, seed: int, source: str) -> Modality:
 
 def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomConvolutions:
     """Cut filters from patches outside the blocks that may be held out for validation."""
-    # Fractions are nested: whatever part up to a half is held out gave no filter.
+    # Held-out fractions are nested, so no block held out by a fraction up to 0.5 gives a filter.
     training = hold_out(places, 0.5, buffer_km=embedded.PATCH_KM)[1]
     if not training.any():
         raise ValueError(
-            "every image lies in a block that may be held out for validation, so none can give "
-            "filters: bring more places, or pass featuriser=, fitted on other images"
+            "every image lies in a block that may be held out for validation, so no filter can be "
+            "cut: bring more places, or pass featuriser=, fitted on other images"
         )
     return RandomConvolutions.fit(patches[training], seed=seed)
 
@@ -261,29 +392,14 @@ def _draw(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
     return found[:n]
 
 
-def thinned_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
-    """Return the gazetteer with one place, the most populous, an equal-area cell."""
-    frame, first = _first_of_cells(spacing_km)
+def thinned_names() -> "pd.DataFrame":
+    """Return the gazetteer with one place, the most populous, per equal-area cell."""
+    frame, first = first_of_cells()
     return frame[first].reset_index(drop=True)
 
 
-def nearest_name(lonlat: Array) -> tuple[NDArray[np.int64], Array]:
-    """Return the row of :func:`thinned_names` nearest to each place (N,), and how far, km (N,)."""
-    from scipy.spatial import cKDTree
-
-    names = thinned_names()[["lon", "lat"]].to_numpy()
-    _, row = cKDTree(unit_vectors(names)).query(unit_vectors(lonlat))
-    return row, great_circle_km(lonlat, names[row])
-
-
-def other_names(spacing_km: float = NAME_SPACING_KM) -> "pd.DataFrame":
-    """Return the places that :func:`thinned_names` leaves out: no training ever sees them."""
-    frame, first = _first_of_cells(spacing_km)
-    return frame[~first].reset_index(drop=True)
-
-
-def _first_of_cells(spacing_km: float) -> "tuple[pd.DataFrame, NDArray[np.bool_]]":
-    """Return the gazetteer, and which rows are the most populous of their cell."""
+def first_of_cells(spacing_km: float = NAME_SPACING_KM) -> "tuple[pd.DataFrame, NDArray[np.bool_]]":
+    """Return the gazetteer, and which rows are the most populous of their cell: (N,)."""
     frame = embedded.places()  # sorted by population
     frame = frame[frame["lat"] > embedded.SOUTHERN_LIMIT]
     cell = block_ids(frame[["lon", "lat"]].to_numpy(), spacing_km)
@@ -313,14 +429,9 @@ def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]
     """Return the modalities of a mapping, a sequence or a single one, names checked."""
     if isinstance(sample, Modality):
         return [sample]
-    if not isinstance(sample, Iterable):
-        raise ValueError(f"expected modalities, got {type(sample).__name__}")
-    values = list(sample.values()) if isinstance(sample, Mapping) else list(sample)
-    if not values:
-        raise ValueError("at least one modality is needed")
-    for value in values:
-        if not isinstance(value, Modality):
-            raise ValueError(f"expected a Modality, got {type(value).__name__}")
+    values = list(sample.values() if isinstance(sample, Mapping) else sample)
+    if not values or not all(isinstance(value, Modality) for value in values):
+        raise ValueError(f"expected at least one Modality, got {values!r}")
     names = [value.name for value in values]
     if len(set(names)) < len(names):
         raise ValueError(f"names of modalities must differ, got {names}")

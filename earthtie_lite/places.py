@@ -1,49 +1,66 @@
-"""The places of a table: its coordinates, found and checked."""
+"""The places of what a user brings: coordinates found, checked, and reported if doubtful."""
 
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from .coords import Array, as_lonlat
+from . import sample as embedded
+from .config import check_option
+from .coords import Array, as_lonlat, unit_vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Mask = NDArray[np.bool_]
+
 USUAL = (("lon", "longitude", "lng", "long"), ("lat", "latitude"))
 PLANE = (("x",), ("y",))  # longitude and latitude where no others are there
 FIX = "correct or remove such rows first"
-RowName = Callable[[int], str]  # how an error calls a row
+RowName = Callable[[int], str]  # returns the name of a row in messages
+ADVICE = {
+    "not finite": "drop these rows or find their coordinates",
+    "out of range": "swap the columns, wrap longitudes to [-180, 180], or turn metres into degrees",
+    "duplicated": "in a batch they are false negatives of each other: choose duplicates='keep', "
+    "duplicates='first' or duplicates='mean'",
+    "at (0, 0)": "off Africa; often what a failed look-up returns: drop these rows",
+    "whole degrees": "rounded to as much as 111 km: bring more digits",
+    "at sea": "the embedded sample has land only: drop these rows or expect little of them",
+    "probably swapped": "far more places lie on land with the columns swapped: swap lon and lat",
+}
+# "probably swapped" is reported for at least FEWEST places, if swapping puts at least SHARE of all
+# on land, and at least GAIN more than before.
+FEWEST, SHARE, GAIN = 10, 0.8, 0.2
 
 
 def comma_hint(raw: Any, other: str) -> str:
-    """Return a hint about decimal commas if that is what is wrong with a cell, else another."""
+    """Return a hint about decimal commas if the cell has one, otherwise the other hint."""
     comma = isinstance(raw, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", raw)
     return "decimal commas are not read: write points" if comma else other
 
 
 class Faults:
-    """The rows of a table, seen in parts, that have no usable place: the first, and how many.
+    """Counts invalid rows over all chunks of a table and remembers the first.
 
     Parameters
     ----------
     name : callable
-        Takes the number of a row, from 0, and returns what an error calls it.
+        Takes a row number, counted from 0, and returns the name of the row in messages.
     missing : {"error", "drop", "keep"}
-        Whether a missing place is a fault; one out of range or no number always is.
+        Whether a missing place is an error; a place that is out of range or not numeric always is.
     hint : str
         What to do about missing places.
     """
 
     def __init__(self, name: RowName, missing: str = "error", hint: str = FIX) -> None:
-        if missing not in ("error", "drop", "keep"):
-            raise ValueError(f"missing must be 'error', 'drop' or 'keep', got {missing!r}")
+        check_option("missing", missing, ("error", "drop", "keep"))
         self.name, self.missing, self.hint = name, missing, hint
         self.rows, self.lacking, self.wrong, self.first = 0, 0, 0, ""
 
     def see(self, places: Array, lon: "pd.Series", lat: "pd.Series") -> None:
-        """Look at places (n, 2), NaN where there is none, and the columns that they come from."""
+        """Count the faults of places (n, 2), NaN where missing, read from two columns."""
         lacking = np.isnan(places).any(axis=1)
         beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking  # infinite: unreadable
         wrong = beyond | lacking if self.missing == "error" else beyond
@@ -57,7 +74,7 @@ class Faults:
         self.wrong += int(wrong.sum())
 
     def _describe(self, place: Array, axis: int, raw: Any, row: str) -> str:
-        """Say what is wrong with a place (2,), and with which of its coordinates."""
+        """Return what is wrong with a place (2,) and with which of its coordinates."""
         what = ("longitude", "latitude")[axis]
         if np.isnan(place[axis]):
             return f"{what} is missing (NaN or empty) in {row}; {self.hint}"
@@ -74,7 +91,7 @@ class Faults:
         raise AssertionError
 
     def refuse(self, where: str = "the table") -> None:
-        """Raise a ValueError about the first fault, if there is one, or where there is no place."""
+        """Raise a ValueError if there was a fault, or no row has a place."""
         if self.first:
             many = f"{self.wrong:,} of {self.rows:,} rows are wrong, the first: "
             raise ValueError((many if self.wrong > 1 else "") + self.first)
@@ -96,14 +113,15 @@ def lonlat_of(
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        A geometry counts before columns; points in any CRS are reprojected to EPSG:4326.
+        A geometry takes precedence over columns; points in any CRS are reprojected to EPSG:4326.
     lon, lat : label, optional
         Columns of longitude and latitude, degrees. By default the only ones with a usual name, in
-        any case: lon, longitude, lng or long and lat or latitude; where there are none, x and y.
+        upper or lower case: lon, longitude, lng or long and lat or latitude; without these, x and
+        y.
     missing : {"error", "drop", "keep"}
-        Whether a row of a table without a place is refused, or is NaN; none is left out here.
+        "error" raises if a row has no place; the others return NaN for it.
     hint : str
-        What an error about a missing place suggests.
+        What the error about a missing place suggests.
 
     Returns
     -------
@@ -112,8 +130,9 @@ def lonlat_of(
     Raises
     ------
     ValueError
-        If no column or several have a usual name, if a geometry has no CRS or is no point, or, with
-        the first row and how many there are, if a coordinate is missing, infinite or out of range.
+        If no column or several columns have a usual name, if a geometry has no CRS or is not a
+        point, or if a coordinate is missing, infinite or out of range (with the first row and the
+        number of such rows).
 
     Examples
     --------
@@ -144,12 +163,12 @@ def lonlat_of(
 
 
 def _active_geometry(table: Any) -> Any:
-    """Return the geometry of a GeoDataFrame, or None where no column is set as its geometry."""
+    """Return the geometry of a GeoDataFrame, or None if no column is set as its geometry."""
     return None if table.active_geometry_name is None else table.geometry
 
 
 def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None) -> tuple[Any, Any]:
-    """Return the columns of longitude and latitude: those given, else those with a usual name."""
+    """Return the columns of longitude and latitude: those given, or those with usual names."""
     names = [str(column).strip().lower() for column in columns]
     degrees = any(name in usual for usual in USUAL for name in names)
     found = []
@@ -175,7 +194,7 @@ def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None)
 
 
 def _namer(index: Any) -> RowName:
-    """Return what names a row of a table: its number, and its label where that is another."""
+    """Return a function that names a row by its number, and by its label if that differs."""
 
     def name(row: int) -> str:
         (label,) = index[[row]].tolist()
@@ -185,7 +204,7 @@ def _namer(index: Any) -> RowName:
 
 
 def from_points(points: Any, faults: Faults) -> Array:
-    """Return the places (N, 2) of a GeoSeries, NaN where there is none, and note their faults."""
+    """Return the places (N, 2) of a GeoSeries, NaN where missing, and count their faults."""
     if points.crs is None:
         raise ValueError(
             "the geometry has no CRS, so its units are unknown; longitude and latitude in degrees "
@@ -207,14 +226,14 @@ def from_points(points: Any, faults: Faults) -> Array:
 
 
 def from_columns(lon: "pd.Series", lat: "pd.Series", faults: Faults) -> Array:
-    """Return the places (N, 2) of two columns, NaN where there is none, and note their faults."""
+    """Return the places (N, 2) of two columns, NaN where missing, and count their faults."""
     places = _numbers(lon, lat)
     faults.see(places, lon, lat)
     return places
 
 
 def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
-    """Return two columns as numbers (N, 2): NaN what is missing, infinite what is no number."""
+    """Return two columns as numbers (N, 2): NaN if missing, infinite if not numeric."""
     import pandas as pd
 
     places = np.empty((len(lon), 2))
@@ -226,3 +245,109 @@ def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
             numbers[row] = np.nan if blank else np.inf
         places[:, axis] = numbers
     return places
+
+
+# ----------------------------------------------------------------------------------- doubts
+
+
+def check_places(lonlat: ArrayLike) -> "pd.DataFrame":
+    """Report what may be wrong with places; nothing is refused.
+
+    Parameters
+    ----------
+    lonlat : array, shape (N, 2)
+        Degrees, longitude first; numbers of any size, NaN too.
+
+    Returns
+    -------
+    DataFrame
+        One row a check: the number of ``places``, their ``share``, the ``first_row`` (counted from
+        0, -1 if there is none) and ``advice`` if a place fails. "duplicated" counts repetitions,
+        without the first of each place; a pole is one place, and so are longitudes 180 and -180.
+        "whole degrees" have no decimals in either coordinate. "at sea" means no elevation in the
+        sample's raster; its pixels are 9 km wide, so a beach may lie at sea. "probably swapped"
+        counts places at sea that lie on land with the columns swapped. It is reported for ten
+        places or more, if swapping puts at least 80 % of all on land and at least 20 % more than
+        before; if you observe the sea, ignore it.
+
+    Raises
+    ------
+    ValueError
+        If the array is not numbers (N, 2), N >= 1.
+
+    Examples
+    --------
+    >>> check_places([[31.2, 30.0], [0.0, 0.0], [31.2, 30.0]])["places"].to_dict()
+    {'not finite': 0, 'out of range': 0, 'duplicated': 1, 'at (0, 0)': 1, 'whole degrees': 1, \
+'at sea': 1, 'probably swapped': 0}
+    """
+    import pandas as pd
+
+    try:
+        places = np.asarray(lonlat, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"lonlat must be numbers in an array of shape (N, 2): {error}") from error
+    if places.ndim != 2 or places.shape[1] != 2 or not len(places):
+        raise ValueError(
+            f"lonlat must have shape (N, 2), N at least 1, longitude first, got {places.shape}"
+        )
+    lon, lat = places.T
+    finite = np.isfinite(lon) & np.isfinite(lat)
+    sound = finite & (np.abs(lon) <= 180) & (np.abs(lat) <= 90)
+    found: dict[str, Mask] = {"not finite": ~finite, "out of range": finite & ~sound}
+    for check, mask in _checks(places[sound]).items():
+        found[check] = np.zeros(len(places), dtype=np.bool_)
+        found[check][sound] = mask
+    counts = {check: int(mask.sum()) for check, mask in found.items()}
+    columns = {
+        "places": counts,
+        "share": {check: count / len(places) for check, count in counts.items()},
+        "first_row": {
+            check: int(np.argmax(found[check])) if counts[check] else -1 for check in found
+        },
+        "advice": {check: ADVICE[check] if counts[check] else "" for check in found},
+    }
+    return pd.DataFrame(columns).rename_axis("check")
+
+
+def _checks(places: Array) -> dict[str, Mask]:
+    """Return which places (N, 2), all in range, fail each check."""
+    if not len(places):
+        return {check: np.zeros(0, dtype=bool) for check in list(ADVICE)[2:]}
+    land = has_elevation(places)
+    return {
+        "duplicated": repeats(places),
+        "at (0, 0)": (places == 0).all(axis=1),
+        "whole degrees": (places == np.round(places)).all(axis=1),
+        "at sea": ~land,
+        "probably swapped": _swapped(places, land),
+    }
+
+
+def repeats(places: Array) -> Mask:
+    """Return which places (N, 2) repeat an earlier one, exactly and on the sphere: (N,).
+
+    Examples
+    --------
+    >>> repeats(np.array([[180.0, 10.0], [0.0, 90.0], [-180.0, 10.0], [7.0, 90.0]])).tolist()
+    [False, False, True, True]
+    """
+    import pandas as pd
+
+    return pd.DataFrame(unit_vectors(places)).duplicated().to_numpy()
+
+
+def has_elevation(places: Array) -> Mask:
+    """Return which places (N, 2) have an elevation in the sample (land and small islands)."""
+    raster = embedded.raster("elevation")
+    return raster.at(places)[:, 0] != raster.nodata
+
+
+def _swapped(places: Array, land: Mask) -> Mask:
+    """Return which places at sea lie on land when swapped, if so many do that it is suspicious."""
+    none = np.zeros(len(places), dtype=bool)
+    if len(places) < FEWEST or np.abs(places[:, 0]).max() > 90:
+        return none
+    turned = has_elevation(places[:, ::-1])
+    suspicious = turned.mean() >= max(SHARE, land.mean() + GAIN)
+    return turned & ~land if suspicious else none

@@ -1,25 +1,61 @@
 """Probes: how well a simple model predicts a task from frozen embeddings."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .coords import block_ids
-from .estimators import PROBES, fit_probes, penalty_of
-from .protocol import CELL_KM, SPLITS, Split
-from .streams import stream
+from .config import check_integer, check_option
+from .coords import block_ids, stream
 from .tasks import Task
 
 if TYPE_CHECKING:
     import pandas as pd
+    from sklearn.pipeline import Pipeline
 
-SCORED = 0.25  # part of the places, or of the blocks
+Floats = NDArray[np.float64]
+Kind = Literal["linear", "ridge", "logistic", "neighbours", "MLP", "trees"]
+SplitName = Literal["block", "random"]
+CELL_KM = 1000.0  # side of the blocks of a blocked split
+SCORED = 0.25  # fraction of the places, or of the blocks, that is scored
+PENALTIES = tuple(10.0 ** np.arange(-1, 7))  # of ridge
+FOLDS = 5
+LOGISTIC_PENALTIES, LOGISTIC_FOLDS = tuple(10.0 ** np.arange(-1, 3)), 3  # fewer: it is slow
+MLP_UNITS, MLP_DECAY, MLP_PASSES = 256, 1.0, 100
 
 
-def draw_split(lonlat: ArrayLike, split: str, seed: int, block_km: float = CELL_KM) -> Split:
-    """Draw which places are scored, for places of your own; the book's tables have fixed halves.
+# -------------------------------------------------------------------------------------- splits
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows that may be labelled and rows that are scored; no row is in both.
+
+    Attributes
+    ----------
+    pool : array of int
+        Rows to draw labels from.
+    scored : array of int
+    groups : array, shape (N,)
+        Group label of every row: its cell for blocked cross-validation, otherwise the row number.
+    """
+
+    pool: NDArray[np.int64]
+    scored: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+    def labels(self, n: int, seed: int) -> NDArray[np.int64]:
+        """Draw the rows of n labels; a smaller draw is the beginning of a larger one."""
+        check_integer("the number of labels", n)
+        if n > len(self.pool):
+            raise ValueError(f"{n} labels were asked for, {len(self.pool)} places may have one")
+        return stream("labels", seed).permutation(self.pool)[:n]
+
+
+def draw_split(lonlat: ArrayLike, split: SplitName, seed: int, block_km: float = CELL_KM) -> Split:
+    """Draw which places are scored; the book's tables use fixed halves of the land instead.
 
     Parameters
     ----------
@@ -35,10 +71,9 @@ def draw_split(lonlat: ArrayLike, split: str, seed: int, block_km: float = CELL_
     Returns
     -------
     Split
-        Its method ``labels`` draws labelled rows from the others.
+        Its method ``labels`` draws labelled rows from the places that are not scored.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {SPLITS}")
+    check_option("split", split, SplitName)
     blocks = block_ids(lonlat, block_km)
     rng = stream("split", seed)
     if split == "random":
@@ -50,19 +85,22 @@ def draw_split(lonlat: ArrayLike, split: str, seed: int, block_km: float = CELL_
     return Split(np.flatnonzero(~scored), np.flatnonzero(scored), groups)
 
 
+# ------------------------------------------------------------------------------ scores
+
+
 def probe(
     model: Any,
     task: Task,
     n_labels: int = 729,
-    split: str = "block",
-    probe: str = "linear",
+    split: SplitName = "block",
+    probe: Kind = "linear",
     seeds: int = 5,
     name: str | None = None,
 ) -> "pd.DataFrame":
     """Score an embedding on a task by a simple model on top of it.
 
-    Every embedding is standardised on its training part and gets a penalty of its own, chosen by
-    cross-validation there: in blocks where the test is in blocks.
+    The embedding is standardised on the labelled places. The penalty is chosen by cross-validation
+    among them, in blocks if the split is in blocks.
 
     Parameters
     ----------
@@ -73,8 +111,8 @@ def probe(
     split : {"random", "block"}
     probe : {"linear", "ridge", "logistic", "neighbours", "MLP", "trees"}
         "linear" is ridge for a regression and multinomial logistic regression for a
-        classification; "neighbours" averages or lets vote the 5 nearest in the embedding; "MLP"
-        has one hidden layer of 256 units; "trees" are boosted by histograms.
+        classification; "neighbours" averages the 5 nearest neighbours in the embedding, or takes
+        their vote; "MLP" has one hidden layer of 256 units; "trees" is gradient boosting.
     seeds : int
         Number of draws of blocks and labels.
     name : str, optional
@@ -90,35 +128,26 @@ def probe(
     import joblib
     import pandas as pd
 
-    if probe not in PROBES:
-        raise ValueError(f"unknown probe {probe!r}: expected one of {PROBES}")
+    check_option("probe", probe, Kind)
     if probe == "logistic" and task.kind == "regression":
         raise ValueError(f"probe 'logistic' needs classes, task {task.name!r} is a regression")
-    if isinstance(seeds, bool) or not isinstance(seeds, (int, np.integer)) or seeds < 1:
-        raise ValueError(f"seeds must be an integer of at least 1, got {seeds!r}")
-    if isinstance(n_labels, bool) or not isinstance(n_labels, (int, np.integer)) or n_labels < 10:
-        raise ValueError(f"n_labels must be an integer of at least 10, got {n_labels!r}")
+    check_integer("seeds", seeds)
+    check_integer("n_labels", n_labels, 10)
     if probe == "linear":
         probe = "ridge" if task.kind == "regression" else "logistic"
     z = embeddings(model, task)
-    parts = [draw_split(task.lonlat, split, seed) for seed in range(seeds)]
-    # One draw a core: the fits are too small to gain from threads inside them.
-    drawn = joblib.Parallel(n_jobs=min(seeds, joblib.cpu_count()))(
-        joblib.delayed(_draw)(z, task, part, n_labels, seed, probe)
-        for seed, part in enumerate(parts)
-    )
-    scores = pd.DataFrame(drawn)
-    setting: dict[str, Any] = {
-        "embedding": name or type(model).__name__,
-        "task": task.name,
-        "split": split,
-    }
-    setting |= {"probe": probe, "n_labels": n_labels, "seed": range(seeds)}
+    draws = [(draw_split(task.lonlat, split, seed), seed) for seed in range(seeds)]
+    # One draw per core: the fits are too small to gain from threads of their own.
+    parallel = joblib.Parallel(n_jobs=min(seeds, joblib.cpu_count()))
+    score_draw = joblib.delayed(_score_draw)
+    scores = pd.DataFrame(parallel(score_draw(z, task, *draw, n_labels, probe) for draw in draws))
+    setting: dict[str, Any] = {"embedding": name or type(model).__name__, "task": task.name}
+    setting |= {"split": split, "probe": probe, "n_labels": n_labels, "seed": range(seeds)}
     return scores.assign(**setting)[[*setting, *scores.columns]]
 
 
-def _draw(
-    z: NDArray[Any], task: Task, part: Split, n_labels: int, seed: int, probe: str
+def _score_draw(
+    z: NDArray[Any], task: Task, part: Split, seed: int, n_labels: int, probe: Kind
 ) -> dict[str, Any]:
     """Fit and score one draw."""
     rows = part.labels(n_labels, seed)
@@ -141,7 +170,7 @@ def embeddings(model: Any, task: Task) -> NDArray[Any]:
 
 
 def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], NDArray[Any]]:
-    """Fit the linear probe on some rows of a task; returns a function of places, for maps.
+    """Fit the linear probe on some rows of a task; return a function of places, for maps.
 
     The penalty is chosen by cross-validation in blocks.
     """
@@ -161,7 +190,7 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
 def score(
     predicted: NDArray[Any], truth: NDArray[Any], labels: NDArray[Any], kind: str
 ) -> dict[str, Any]:
-    """Return R2, or the accuracy and that among the classes that occur in ``labels``."""
+    """Return R2, or the accuracy over all classes and over the classes seen in ``labels``."""
     from sklearn.metrics import r2_score
 
     if kind == "regression":
@@ -174,9 +203,9 @@ def score(
 def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Summarise scores over draws: mean and a 95 % t interval of the mean, a row a group.
 
-    The interval covers draws of labels and blocks. As draws share places and blocks it is rather
-    too narrow (Nadeau and Bengio 2003, https://doi.org/10.1023/A:1024068626366). Where the scores
-    come from one trained model, variation over retraining is not in it.
+    The interval covers draws of labels and blocks. It is somewhat too narrow, because draws share
+    places and blocks (Nadeau and Bengio 2003, https://doi.org/10.1023/A:1024068626366). It does not
+    cover retraining if all scores come from one trained model.
     """
     from scipy import stats
 
@@ -185,3 +214,225 @@ def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
     half = table["sem"] * stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1))
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
     return table.drop(columns="sem").rename(columns={"count": "draws"})
+
+
+# ------------------------------------------------------------------------------ the probes
+
+
+def fit_probes(
+    z: NDArray[Any],
+    tasks: Mapping[str, Task],
+    rows: NDArray[np.int64],
+    groups: NDArray[Any],
+    probe: Kind = "ridge",
+) -> "dict[str, RidgeProbe | Pipeline]":
+    """Fit one probe per task on the same labelled places; ridge probes share one factorisation.
+
+    Embeddings are standardised on the labelled places; penalties are chosen by cross-validation
+    among them.
+
+    Parameters
+    ----------
+    z : array, shape (N, D)
+        Embeddings of all places.
+    tasks : mapping of str to Task
+        All with the same N places.
+    rows : array, shape (n,)
+        Rows that have labels.
+    groups : array, shape (n,)
+        Group label of each row; a group is never in two folds of the cross-validation.
+    probe : str
+        As in :func:`probe`.
+
+    Returns
+    -------
+    dict of str to fitted probes
+        Their method ``predict`` maps embeddings (N, D) to numbers or classes (N,).
+    """
+    linear = {"regression": "ridge", "classification": "logistic"}
+    kinds: dict[str, Any] = {
+        n: linear[t.kind] if probe == "linear" else probe for n, t in tasks.items()
+    }
+    by_ridge = {name: task for name, task in tasks.items() if kinds[name] == "ridge"}
+    ridge = fit_ridge(z, by_ridge, rows, groups) if by_ridge else {}
+    fitted: dict[str, RidgeProbe | Pipeline] = dict(ridge)
+    for name, task in tasks.items():
+        if name not in ridge:
+            classify, target = task.kind == "classification", task.target[rows]
+            fitted[name] = _fit_sklearn(z[rows], target, groups, classify, kinds[name])
+    return fitted
+
+
+def folds(groups: NDArray[Any], most: int) -> list[Any]:
+    """Return the folds of a cross-validation, as rows to fit and rows to predict."""
+    from sklearn.model_selection import GroupKFold
+
+    n_folds = min(most, len(np.unique(groups)))
+    if n_folds < 2:
+        raise ValueError("the labels lie in a single cell: cross-validation needs at least two")
+    return list(GroupKFold(n_folds, shuffle=True, random_state=0).split(groups, groups=groups))
+
+
+def _fit_sklearn(
+    z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], classify: bool, probe: Kind
+) -> "Pipeline":
+    """Fit a probe of scikit-learn; its settings are the same for every embedding."""
+    import warnings
+
+    from sklearn import ensemble, linear_model, model_selection, neighbors, neural_network
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
+    model: Any
+    if probe == "logistic":
+        grid = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}  # C is the inverse
+        model = linear_model.LogisticRegression(max_iter=300, tol=1e-3)
+        model = model_selection.GridSearchCV(model, grid, cv=folds(groups, LOGISTIC_FOLDS))
+    elif probe == "neighbours":
+        knn = neighbors.KNeighborsClassifier if classify else neighbors.KNeighborsRegressor
+        model = knn(n_neighbors=5)
+    elif probe == "trees":
+        trees = ensemble.HistGradientBoostingClassifier
+        trees = trees if classify else ensemble.HistGradientBoostingRegressor
+        model = trees(early_stopping=False, random_state=0)
+    else:
+        mlp = neural_network.MLPClassifier if classify else neural_network.MLPRegressor
+        model = mlp((MLP_UNITS,), alpha=MLP_DECAY, max_iter=MLP_PASSES, random_state=0)
+        if not classify:
+            model = TransformedTargetRegressor(model, transformer=StandardScaler())
+    # For matrices this small, threads cost more than they gain.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is fixed
+        return make_pipeline(StandardScaler(), model).fit(z, target)
+
+
+def penalty_of(fitted: "RidgeProbe | Pipeline") -> float:
+    """Return the penalty that cross-validation chose; NaN if the probe has none."""
+    if isinstance(fitted, RidgeProbe):
+        return fitted.penalty
+    return 1 / getattr(fitted[-1], "best_params_", {}).get("C", np.nan)
+
+
+# ------------------------------------------------------------------------------ ridge
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeProbe:
+    """A fitted ridge probe; for classes, ridge on indicator columns, largest response wins.
+
+    Attributes
+    ----------
+    weights : array, shape (D, K)
+        K is 1 for a regression, else the number of classes that have labels.
+    intercept : array, shape (K,)
+    classes : array, shape (K,), or None
+    penalty : float
+        Chosen by cross-validation, for the embedding standardised on the labelled places.
+    """
+
+    weights: Floats
+    intercept: Floats
+    classes: NDArray[np.int64] | None
+    penalty: float
+
+    def predict(self, z: NDArray[Any]) -> NDArray[Any]:
+        """Predict numbers or classes (N,) from embeddings (N, D)."""
+        response = np.asarray(z, dtype=np.float64) @ self.weights + self.intercept  # (N, K)
+        return response[:, 0] if self.classes is None else self.classes[response.argmax(axis=1)]
+
+
+def fit_ridge(
+    z: NDArray[Any],
+    tasks: Mapping[str, Task],
+    rows: NDArray[np.int64],
+    groups: NDArray[Any],
+    penalties: tuple[float, ...] = PENALTIES,
+) -> dict[str, RidgeProbe]:
+    r"""Fit one ridge probe a task on the same labelled places.
+
+    Each task solves :math:`\min_{w, b} \lVert y - X w - b \rVert^2 + \lambda \lVert w \rVert^2`
+    with the penalty of the best cross-validation score (squared error, or accuracy). The
+    eigenvectors of :math:`X^\top X` are computed once per fold; each task and penalty then costs
+    two matrix products. Results equal scikit-learn's ``Ridge`` and ``RidgeClassifier``.
+
+    Parameters
+    ----------
+    z : array, shape (N, D)
+        Embeddings of all places.
+    tasks : mapping of str to Task
+        All with the same N places.
+    rows : array, shape (n,)
+        Rows that have labels.
+    groups : array, shape (n,)
+        Group label of each row; a group is never in two folds.
+    penalties : tuple of float
+
+    Returns
+    -------
+    dict of str to RidgeProbe
+        By task.
+    """
+    x = np.asarray(z, dtype=np.float64)[rows]
+    if not np.isfinite(x).all():
+        raise ValueError("embeddings must be finite")
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    constant = scale <= 1e-6 * np.abs(x).max(axis=0)
+    scale = np.where(constant, 1.0, scale)
+    x = np.where(constant, 0.0, (x - mean) / scale)
+    labels = {name: task.target[rows] for name, task in tasks.items()}
+    classes = {
+        name: np.unique(labels[name]) if task.kind == "classification" else None
+        for name, task in tasks.items()
+    }
+    columns = {name: _columns(labels[name], classes[name]) for name in tasks}
+    y = np.concatenate(list(columns.values()), axis=1)  # (n, all columns)
+    ends = np.cumsum([block.shape[1] for block in columns.values()])
+    spans = {n: slice(e - columns[n].shape[1], e) for n, e in zip(tasks, ends)}
+
+    loss = {name: np.zeros(len(penalties)) for name in tasks}
+    for kept, left in folds(groups, FOLDS):
+        for k, (w, b) in enumerate(_solve(x[kept], y[kept], penalties)):
+            response = x[left] @ w + b
+            for name, span in spans.items():
+                loss[name][k] += _loss(response[:, span], labels[name][left], classes[name])
+    fits = _solve(x, y, penalties)
+    found = {}
+    for name, span in spans.items():
+        best = int(np.argmin(loss[name]))
+        weights = np.where(constant[:, None], 0.0, fits[best][0][:, span]) / scale[:, None]
+        intercept = fits[best][1][span] - mean @ weights
+        found[name] = RidgeProbe(weights, intercept, classes[name], float(penalties[best]))
+    return found
+
+
+def _columns(labels: NDArray[Any], classes: NDArray[np.int64] | None) -> Floats:
+    """Return the targets of a task as columns (n, K): the numbers, or an indicator a class."""
+    if classes is None:
+        return np.asarray(labels, dtype=np.float64)[:, None]
+    return (labels[:, None] == classes).astype(np.float64)
+
+
+def _loss(response: Floats, truth: NDArray[Any], classes: NDArray[np.int64] | None) -> float:
+    """Return the squared error, or the number of wrong classes."""
+    if classes is None:
+        return float(((response[:, 0] - truth) ** 2).sum())
+    return float((classes[response.argmax(axis=1)] != truth).sum())
+
+
+def _solve(x: Floats, y: Floats, penalties: tuple[float, ...]) -> list[tuple[Floats, Floats]]:
+    """Return weights (D, K) and intercepts (K,) for each penalty, from one factorisation."""
+    from scipy.linalg import eigh
+
+    x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)
+    centred, targets = x - x_mean, y - y_mean
+    values, vectors = eigh(centred.T @ centred)  # (D,), (D, D)
+    values = np.maximum(values, 0.0)
+    inner = vectors.T @ (centred.T @ targets)  # (D, K)
+    solutions = []
+    for penalty in penalties:
+        weights = vectors @ (inner / (values + penalty)[:, None])
+        solutions.append((weights, y_mean - x_mean @ weights))
+    return solutions

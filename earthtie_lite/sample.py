@@ -1,10 +1,9 @@
 """The embedded sample: real rasters and tables that travel with the package, checked by hash.
 
-What each file is, its source, licence and known faults: the data cards in the book.
+The data cards in the book say what each file is, its source, its licence and its known faults.
 """
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .config import check_integer, check_option
 from .coords import Array, as_lonlat, sample_sphere
-from .storage import data_folder, sha256
+from .files import shipped, shipped_folder
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -21,41 +21,12 @@ if TYPE_CHECKING:
 
 PATCH_KM = 111.0  # side of an image patch on the ground: one degree of latitude
 SOUTHERN_LIMIT = -60.0  # Antarctica has no names, no lights and one climate: it is left out
+RASTERS = ("satellite", "lights", "elevation", "climate")
 
 
 def folder() -> Path:
     """Return the folder of the sample."""
-    return data_folder("sample")
-
-
-@functools.cache
-def _manifest(root: Path) -> dict[str, Any]:
-    path = root / "manifest.json"
-    if not path.is_file():
-        raise ValueError(f"the embedded sample is missing: no {path}; reinstall the package")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["files"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is truncated or altered: {error}") from error
-
-
-@functools.cache
-def _checked(root: Path, name: str) -> Path:
-    """Return the path of a file of the sample after comparing its hash with the manifest."""
-    manifest, path = _manifest(root), root / name
-    if name not in manifest:
-        raise ValueError(f"{root / 'manifest.json'} does not list {name}: reinstall the package")
-    entry = manifest[name]
-    if not path.is_file():
-        raise ValueError(f"{path} is missing from the embedded sample; reinstall the package")
-    data = path.read_bytes()
-    if len(data) != entry["bytes"]:
-        raise ValueError(
-            f"{path} is truncated or altered: {len(data)} bytes, expected {entry['bytes']}"
-        )
-    if sha256(data) != entry["sha256"]:
-        raise ValueError(f"{path} is altered: its SHA-256 is not the one in manifest.json")
-    return path
+    return shipped_folder("sample")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +50,7 @@ class Raster:
         return 180.0 / self.values.shape[1]
 
     def at(self, lonlat: ArrayLike) -> NDArray[Any]:
-        """Return the values (N, bands) of the pixels that hold the places."""
+        """Return the values (N, bands) of the pixels that contain the places."""
         row, column = self._pixel(as_lonlat(lonlat))
         return self.values[:, row, column].T
 
@@ -122,11 +93,8 @@ def raster(name: str) -> Raster:
     """Read a raster of the sample: "satellite", "lights", "elevation" or "climate"."""
     import rasterio
 
-    if name not in ("satellite", "lights", "elevation", "climate"):
-        raise ValueError(
-            f"unknown raster {name!r}: expected 'satellite', 'lights', 'elevation' or 'climate'"
-        )
-    with rasterio.open(_checked(folder(), f"{name}.tif")) as file:
+    check_option("raster", name, RASTERS)
+    with rasterio.open(shipped(folder(), f"{name}.tif")) as file:
         return Raster(file.read(), file.nodata, file.tags())
 
 
@@ -135,7 +103,7 @@ def places() -> "pd.DataFrame":
     """Read the gazetteer: name, country (ISO alpha-2), population, lon, lat; largest first."""
     import pandas as pd
 
-    frame = pd.read_parquet(_checked(folder(), "places.parquet"))
+    frame = pd.read_parquet(shipped(folder(), "places.parquet"))
     return frame.sort_values("population", ascending=False, kind="stable", ignore_index=True)
 
 
@@ -144,7 +112,7 @@ def countries() -> "gpd.GeoDataFrame":
     """Read the countries at 1:50 million: iso_n3, iso_a2, name, continent, geometry."""
     import geopandas as gpd
 
-    return gpd.read_file(_checked(folder(), "countries.fgb"))
+    return gpd.read_file(shipped(folder(), "countries.fgb"))
 
 
 @functools.cache
@@ -152,11 +120,11 @@ def land() -> "gpd.GeoDataFrame":
     """Read the land at 1:110 million, the background of the maps."""
     import geopandas as gpd
 
-    return gpd.read_file(_checked(folder(), "land.fgb"))
+    return gpd.read_file(shipped(folder(), "land.fgb"))
 
 
 def is_land(lonlat: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which places are land with a known elevation and climate, Antarctica left out."""
+    """Return which places are land with a known elevation and climate, without Antarctica: (N,)."""
     points = as_lonlat(lonlat)
     on_land = points[:, 1] > SOUTHERN_LIMIT
     for name in ("elevation", "climate"):
@@ -171,11 +139,10 @@ def sample_land(n: int, rng: np.random.Generator) -> Array:
     -------
     array, shape (n, 2), degrees
     """
-    if n < 1:
-        raise ValueError(f"the number of places must be at least 1, got {n}")
+    check_integer("the number of places", n)
     found = np.empty((0, 2))
     while len(found) < n:
-        # Blocks of a fixed size: the first places do not depend on how many are asked for.
+        # Drawn in portions of fixed size, so the first places do not depend on n.
         drawn = sample_sphere(50_000, rng)
         found = np.concatenate([found, drawn[is_land(drawn)]])
     return found[:n]

@@ -9,17 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import sample as embedded
+from .config import check_integer, check_option
 from .coords import EARTH_RADIUS_KM, Array, as_lonlat, unit_vectors
-from .paper import sources, terrain
 
 NAMES = ("elevation", "population", "climate", "country")
 PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads
-_PAPER_FILES = {
-    "population": "the GeoTIFF of population density of GPWv4.11 (doi 10.7927/H45Q4T5F)",
-    "biome": "the polygons of RESOLVE's Ecoregions 2017 (doi 10.1093/biosci/bix014)",
-    "country": "the polygons of GADM 4.1 or of Natural Earth's admin_0_countries",
-    "elevation": "a folder of terrain tiles, {zoom}/{x}/{y}.tif or .png",
-}
 POPULATION_RADIUS_KM = 50.0
 
 
@@ -35,12 +29,12 @@ class Task:
         float64 for a regression; class numbers, int64, for a classification.
     kind : {"regression", "classification"}
     unit : str
-        What a target counts.
+        Unit of the target.
     classes : tuple of str
         Names of the classes, by number; empty for a regression.
     source : str
     caveat : str
-        What a reader of a score has to know.
+        What to know before reading a score.
 
     Raises
     ------
@@ -60,36 +54,22 @@ class Task:
     def __post_init__(self) -> None:
         object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
         object.__setattr__(self, "target", np.asarray(self.target))
-        if self.kind not in ("regression", "classification"):
-            raise ValueError(
-                f"kind of task {self.name!r} must be 'regression' or 'classification', "
-                f"got {self.kind!r}"
-            )
-        self._check_target()
-
-    def _check_target(self) -> None:
-        """Refuse targets that are not one finite number, or number of a class, for each place."""
+        check_option("kind", self.kind, ("regression", "classification"))
         target, start = self.target, f"target of task {self.name!r} must"
         if target.shape != (len(self.lonlat),):
             raise ValueError(
                 f"{start} have shape ({len(self.lonlat)},), one a place, got {target.shape}"
             )
-        if target.dtype.kind not in ("iu" if self.kind == "classification" else "iuf"):
-            what = "integers" if self.kind == "classification" else "numbers"
+        what, kinds = ("numbers", "iuf") if self.kind == "regression" else ("integers", "iu")
+        if target.dtype.kind not in kinds:
             raise ValueError(f"{start} be {what} for a {self.kind}, got {target.dtype}")
-        bad = ~np.isfinite(target)
+        bad, should, hint = ~np.isfinite(target), "be finite", "; drop places without a label"
+        if self.classes and not bad.any():
+            bad = (target < 0) | (target >= len(self.classes))
+            should, hint = f"number its {len(self.classes)} classes from 0", ""
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(
-                f"{start} be finite, got {target[row]} in row {row}; drop places without a label"
-            )
-        bad = (target < 0) | (target >= len(self.classes))
-        if self.classes and bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(
-                f"{start} number its {len(self.classes)} classes from 0, "
-                f"got {target[row]} in row {row}"
-            )
+            raise ValueError(f"{start} {should}, got {target[row]} in row {row}{hint}")
 
     def __len__(self) -> int:
         return len(self.lonlat)
@@ -116,13 +96,13 @@ def load_task(
     name : {"elevation", "population", "climate", "country"}
         Or "biome", with ``source="paper"``.
     n : int
-        Places, uniform by area over land with a known elevation, climate and country. Antarctica
-        is left out, and Greenland, where the source gives the rock under the ice.
+        Places, uniform by area over land with a known elevation, climate and country, without
+        Antarctica and without Greenland, where the source gives the rock under the ice.
     seed : int
-        Seed of the places; never the stream of a modality.
+        Seed of the places; their random generator differs from those of the modalities.
     source : {"sample", "paper"}
-        Labels from the embedded sample, or (all but "climate") the paper's own from a file.
-        The paper's sources lack a label at some of the n places: these are dropped.
+        Labels from the embedded sample, or (all but "climate") from the paper's source in a file,
+        which lacks labels at some of the n places; these are dropped.
     path : str or Path, optional
         The file, for ``source="paper"``: a GeoTIFF of GPWv4.11 for "population", RESOLVE's
         Ecoregions 2017 for "biome", GADM 4.1 or Natural Earth for "country", a folder of terrain
@@ -132,28 +112,23 @@ def load_task(
     -------
     Task
     """
-    known = (*NAMES, *(other for other in PAPER_NAMES if other not in NAMES))
-    if name not in known:
-        raise ValueError(f"unknown task {name!r}: expected one of {known}")
-    if source not in ("sample", "paper"):
-        raise ValueError(f"unknown source {source!r}: this version has 'sample' and 'paper'")
-    if source == "sample" and name not in NAMES:
-        raise ValueError(f"task {name!r} needs source='paper' and path=: the sample has none")
-    if source == "sample" and path is not None:
-        raise ValueError(f"path goes with source='paper', got path={str(path)!r} and 'sample'")
-    if source == "paper" and name not in PAPER_NAMES:
+    check_integer("n", n, 2)
+    check_integer("seed", seed, 0)
+    check_option("source", source, ("sample", "paper"))
+    if name not in (NAMES if source == "sample" else PAPER_NAMES):
         raise ValueError(
-            f"this version has no {name!r} of the paper, only {PAPER_NAMES}; use source='sample'"
+            f"unknown task {name!r} of source {source!r}: the sample has {NAMES}, the paper "
+            f"{PAPER_NAMES} (source='paper', path=...)"
         )
     if source == "paper" and path is None:
-        raise ValueError(f"source='paper' needs path=, {_PAPER_FILES[name]}")
-    if not isinstance(n, (int, np.integer)) or n < 2:
-        raise ValueError(f"n must be an integer of at least 2, got {n!r}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        raise ValueError(f"source='paper' needs path=, a file with labels of {name!r}")
+    if source == "sample" and path is not None:
+        raise ValueError(f"path goes with source='paper', got path={str(path)!r} and 'sample'")
     places, country = _labelled_places(int(n), seed)
     if path is not None:
-        return _paper_task(name, places, path)
+        from .paper.labels import paper_task
+
+        return paper_task(name, places, path)
     return _sample_task(name, places, country)
 
 
@@ -165,83 +140,16 @@ def _sample_task(name: str, places: Array, country: NDArray[np.int64]) -> Task:
         return Task(name, places, metres, "regression", "m", (), "elevation.tif", caveat)
     if name == "population":
         people = np.log10(1 + people_within(places, POPULATION_RADIUS_KM))
-        return Task(
-            name,
-            places,
-            people,
-            "regression",
-            f"log10(1 + people within {POPULATION_RADIUS_KM:g} km)",
-            (),
-            "places.parquet",
-            "circular: the same gazetteer supplies the place names that models train on",
-        )
+        unit = f"log10(1 + people within {POPULATION_RADIUS_KM:g} km)"
+        caveat = "circular: the same gazetteer supplies the place names that models train on"
+        return Task(name, places, people, "regression", unit, (), "places.parquet", caveat)
     if name == "climate":
-        grid = embedded.raster("climate")
-        return Task(
-            name,
-            places,
-            grid.at(places)[:, 0].astype(np.int64) - 1,
-            "classification",
-            "Koppen-Geiger class",
-            tuple(grid.tags["CLASSES"].split(",")),
-            "climate.tif",
-            "climate is strongly tied to what satellites see",
-        )
+        grid, unit = embedded.raster("climate"), "Koppen-Geiger class"
+        zone, classes = grid.at(places)[:, 0].astype(np.int64) - 1, grid.tags["CLASSES"].split(",")
+        about = (tuple(classes), "climate.tif", "climate is strongly tied to what satellites see")
+        return Task(name, places, zone, "classification", unit, *about)
     names = tuple(embedded.countries()["name"])
     return Task(name, places, country, "classification", "country", names, "countries.fgb")
-
-
-def _paper_task(name: str, places: Array, path: str | Path) -> Task:
-    """Label the places from the paper's source, and drop those without a label."""
-    file = Path(path).name
-    if name == "population":
-        density = sources.population_density(path, places)
-        kept = _labelled(~np.isnan(density), path)
-        return Task(
-            name,
-            places[kept],
-            np.log10(1 + density[kept]),
-            "regression",
-            "log10(1 + people per km2)",
-            (),
-            f"GPWv4.11, {file}",
-            "independent of the gazetteer, so not circular; counts spread evenly over census units",
-        )
-    if name == "elevation":
-        metres = terrain.elevation(path, places)
-        kept = _labelled(~np.isnan(metres), path)
-        caveat = "relief shading in the imagery shows mountains"
-        source = f"terrain tiles, {file}"
-        return Task(name, places[kept], metres[kept], "regression", "m", (), source, caveat)
-    if name == "country":
-        number, classes = sources.country(path, places)
-        kept = _labelled(number >= 0, path)
-        caveat = "disputed areas belong to whom the source gives them"
-        return Task(
-            name, places[kept], number[kept], "classification", "country", classes, file, caveat
-        )
-    number = sources.biome(path, places)
-    kept = _labelled(number > 0, path)
-    return Task(
-        name,
-        places[kept],
-        number[kept] - 1,
-        "classification",
-        "biome",
-        sources.BIOMES,
-        file,
-        "drawn by experts from climate and vegetation, which satellites see",
-    )
-
-
-def _labelled(kept: NDArray[np.bool_], path: str | Path) -> NDArray[np.bool_]:
-    """Check that at least two places have a label."""
-    if kept.sum() < 2:
-        raise ValueError(
-            f"{path} labels {kept.sum()} of {len(kept)} places on land, at least 2 are needed; "
-            "take the global file"
-        )
-    return kept
 
 
 def people_within(lonlat: Array, radius_km: float) -> NDArray[np.float64]:
@@ -259,7 +167,8 @@ def people_within(lonlat: Array, radius_km: float) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=4)
 def _labelled_places(n: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
     """Draw places on land that lie in a country: (n, 2), and the country's number (n,)."""
-    rng = np.random.default_rng([seed, 1000])  # modalities use [seed, 0], [seed, 1], [seed, 2]
+    # Not a named generator: the stored tables are scored at these places.
+    rng = np.random.default_rng([seed, 1000])
     places, country = np.empty((0, 2)), np.empty(0, dtype=np.int64)
     greenland = int(np.flatnonzero(embedded.countries()["iso_a2"] == "GL")[0])
     while len(places) < n:

@@ -1,39 +1,157 @@
-"""Training by location tying: MELT, SALT and, with one modality, the two-modality baseline."""
+"""Training by location tying: MELT, SALT and, with one modality, the two-modality baseline.
 
-import copy
+Each modality has places of its own. What is observed at a place is mapped into the same space as
+the place itself, the *tied space*, so the place is what ties the modalities. MELT (multimodal
+embedding via location tying) trains on all modalities in every batch, SALT (sequential alternating
+location training) on one modality an epoch.
+"""
+
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .batches import Rows, batches, part_of, split_rows, steps_per_epoch
-from .checkpoint import Run, load, refuse_other_run
-from .config import TrainConfig
-from .devices import Ranks, home, mapped, pick_device, ranks
-from .location import LocationEncoder
+from .config import TrainConfig, pick_device
+from .coords import hold_out, stream, torch_seed
+from .distributed import ALONE, Ranks, ranks
+from .encoders import LocationEncoder
 from .losses import nt_xent
 from .modalities import Modality, as_modalities
-from .models import EarthTie
-from .optimiser import (
-    adamw,
-    freeze_all_but_heads,
-    gradient_norm,
-    optimiser_state,
-    restore_optimiser,
-)
-from .streams import stream, torch_seed
+from .model import EarthTie
+from .runs import Run, load, refuse_other_run
+from .sample import PATCH_KM
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Tensors = dict[str, Tensor]  # one tensor a modality
-ALONE = Ranks()
+Rows = dict[str, Any]  # row numbers (n,) by modality, an array or a tensor
+RESIDENT = 0.5  # fraction of a GPU's free memory that places and features may take
+COLUMNS = ["step", "epoch", "pairs", "modality", "loss", "val_loss", "logit_scale", "seconds"]
+COLUMNS += ["grad_norm"]  # of a history
+
+
+class Data(NamedTuple):
+    """What each step reads, by modality: fixed encodings and frozen features."""
+
+    basis: dict[str, Tensor]  # (N, E)
+    features: dict[str, Tensor]  # (N, D)
+
+
+Batches = Callable[[Rows, int, np.random.Generator, int], Iterator[Rows]]
+Loss = Callable[[EarthTie, Data, Rows, TrainConfig, Ranks], Tensor]
+Hook = Callable[[EarthTie, torch.optim.Optimizer, int, int], None]
+
+
+# ------------------------------------------------------------------------------ MELT and SALT
+
+
+def melt_batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
+    """Return the batches of an epoch of MELT: every modality in each of them.
+
+    Parameters
+    ----------
+    rows : dict of str to array (n,)
+        Rows to train on, by modality.
+    size : int
+        Pairs in a batch.
+    rng : Generator
+        Draws the order of the pairs.
+    epoch : int
+        Used by SALT alone.
+    """
+    return cut_batches(rows, split_evenly(size, rows), rng)
+
+
+def salt_batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
+    """Return the batches of an epoch of SALT: epoch e trains modality number e modulo K alone.
+
+    Parameters are those of :func:`melt_batches`.
+    """
+    active = list(rows)[epoch % len(rows)]
+    return cut_batches(rows, {active: size}, rng)
+
+
+METHODS: dict[str, Batches] = {"melt": melt_batches, "salt": salt_batches}
+
+
+def cut_batches(rows: Rows, shares: Mapping[str, int], rng: np.random.Generator) -> Iterator[Rows]:
+    """Yield batches with ``shares`` pairs of each modality, in random order.
+
+    An epoch takes equally many pairs of each modality, as many as the smallest has, whichever
+    modalities are in its batches.
+    """
+    order = {m: rng.permutation(r) for m, r in rows.items()}
+    smallest, share = min(rows, key=lambda m: len(rows[m])), max(shares.values())
+    if len(rows[smallest]) < share:
+        raise ValueError(
+            f"modality {smallest!r} has {len(rows[smallest])} pairs to train on, a batch "
+            f"needs {share} of a modality: lower batch_size or bring more places"
+        )
+    for step in range(len(rows[smallest]) // share):
+        yield {m: order[m][step * k : (step + 1) * k] for m, k in shares.items()}
+
+
+def split_evenly(size: int, rows: Iterable[str]) -> dict[str, int]:
+    """Return how many pairs of each modality make up a batch of MELT."""
+    names = list(rows)
+    share, left = divmod(size, len(names))
+    if share < 1:
+        raise ValueError(f"a batch of {size} pairs cannot hold {len(names)} modalities")
+    return {m: share + (i < left) for i, m in enumerate(names)}
+
+
+def tied_loss(
+    model: EarthTie,
+    data: Data,
+    batch: Rows,
+    config: TrainConfig,
+    here: Ranks = ALONE,
+    logit_scale: Tensor | None = None,
+) -> Tensor:
+    """Compute the loss of one batch: a batch of MELT holds every modality, one of SALT a single.
+
+    The pairs of all modalities are concatenated, so with several modalities the negatives of a
+    pair come from the others, too. The place is all that they share.
+
+    Parameters
+    ----------
+    model : EarthTie
+    data : Data
+    batch : dict of str to rows
+        With several processes, this process's part of the batch.
+    config : TrainConfig
+    here : Ranks
+        The processes that share the batch.
+    logit_scale : Tensor, optional
+        Logarithm of the scale, one or one per pair (B,); by default the model's.
+
+    Returns
+    -------
+    Tensor, a scalar, in nats
+    """
+    like = model.logit_scale  # the device and precision of the weights
+    with torch.autocast(like.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        seen = [model.observe(m, data.features[m][i].to(like)) for m, i in batch.items()]
+        places = torch.cat([data.basis[m][i].to(like) for m, i in batch.items()])  # (B, E)
+        return nt_xent(
+            model.locate(places),  # (B, D)
+            torch.cat(seen),  # (B, D)
+            model.logit_scale if logit_scale is None else logit_scale,
+            config.direction,
+            config.negatives,
+            chunk=config.chunk_size,
+            ranks=here,
+        )
+
+
+# ------------------------------------------------------------------------------- the loop
 
 
 def fit(
@@ -44,11 +162,14 @@ def fit(
     resume_from: str | Path | None = None,
     save_to: str | Path | None = None,
     callback: Callable[[dict[str, Any]], None] | None = None,
+    batches: Batches | None = None,
+    loss: Loss = tied_loss,
+    hook: Hook | None = None,
 ) -> Run:
-    """Train a location encoder against one or more modalities that share no sample.
+    """Train a location encoder against one or more modalities, each with places of its own.
 
-    Inside :func:`~earthtie_lite.devices.process_group` each process takes its part of every batch,
-    and the result is that of one process with the whole of it, but for dropout and rounding.
+    Inside :func:`~earthtie_lite.distributed.process_group` each process takes its part of every
+    batch; the result equals single-process training on the full batch, up to dropout and rounding.
 
     Parameters
     ----------
@@ -56,203 +177,265 @@ def fit(
         For example :func:`~earthtie_lite.modalities.load_sample`, or any part of it.
     config : TrainConfig, optional
     encoder : LocationEncoder, optional
-        The architecture and first weights, not drawn from the seed; copied, the one passed in
-        stays untrained. Weights in float64 train in float64. By default ``LocationEncoder()``
-        with weights drawn from the seed.
+        Architecture and first weights; copied, so the encoder passed in stays untrained. Weights in
+        float64 train in float64, on encodings rounded to float32. By default
+        ``LocationEncoder()`` with weights drawn from the seed.
     resume_from : path, optional
-        Folder of an earlier run with the same settings; training goes on after its last epoch.
+        Folder of an earlier run with the same settings; training continues after its last epoch.
     save_to : path, optional
-        Folder for the run, every ``config.save_every`` epochs and at the end; not another run's.
-        Of several processes the first writes, into a folder that all of them see.
+        Folder of the run, written every ``config.save_every`` epochs and at the end. With several
+        processes the first one writes, into a folder that all of them see.
     callback : callable, optional
-        Called after each epoch with the last row of the history; what it raises ends training.
+        Called after each epoch with the last row of the history; an exception ends training.
+    batches : callable, optional
+        Replaces :func:`melt_batches` or :func:`salt_batches`, with the same parameters; then
+        ``config.method`` only sets how ``patience`` counts.
+    loss : callable, optional
+        Replaces :func:`tied_loss`, with its first five parameters. If it is a module, its
+        parameters are trained and saved, too.
+    hook : callable, optional
+        Called with model, optimiser, epoch and step between ``backward`` and the optimiser's step.
 
     Returns
     -------
     Run
-        The same for the same seed, bit for bit on a CPU with the same number of threads.
+        Bitwise the same for the same seed, on a CPU with the same number of threads.
 
     Raises
     ------
     ValueError
-        If a modality is too small for a batch, a run to resume does not fit, or the loss is lost.
+        If a modality is too small for a batch, a run to resume does not fit, or the loss is not
+        finite.
     """
-    import pandas as pd
-
     refuse_other_run(save_to, resume_from)
     modalities = as_modalities(sample)
-    config = TrainConfig() if config is None else config
+    config = config or TrainConfig()
+    batches = batches or METHODS[config.method]
     device, here = pick_device(config.device), ranks()
-    if config.batch_size % here.size:
-        raise ValueError(
-            f"batch_size {config.batch_size} cannot be shared by {here.size} processes"
-        )
+    here.part(config.batch_size)  # raises if the processes cannot share a batch
     train_rows, val_rows = split_rows(modalities, config)
-    n_steps = steps_per_epoch(train_rows, config)
-    if config.head_warmup >= n_steps:
-        raise ValueError(
-            f"head_warmup of {config.head_warmup} steps leaves none of an epoch's {n_steps} to the "
-            "encoder: lower it"
-        )
+    # The caller's random numbers stay as they are.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(torch_seed("weights", config.seed))
         if resume_from is None:
             run = new_run(modalities, train_rows, config, encoder)
         else:
             run = resume(resume_from, modalities, train_rows, config, encoder)
-        model = run.model.to(device).train()
-        here.share(model)
-        optimiser = adamw(model, config)
-        restore_optimiser(optimiser, model, run.optimiser)
-        history: list[dict[str, Any]] = run.history.to_dict("records")  # type: ignore[assignment]
-        before = history[-1]["seconds"] if history else 0.0
-        started = time.perf_counter()
-
-        # The encoding is computed once, in float64; both stay where steps read them fastest.
-        basis = {m.name: model.encoder.basis(m.lonlat) for m in modalities}  # (N, E)
-        features = {m.name: mapped(m.features) for m in modalities}  # (N, D)
-        place = home([*basis.values(), *features.values()], device)
-        basis = {name: tensor.to(place) for name, tensor in basis.items()}
-        features = {name: tensor.to(place) for name, tensor in features.items()}
-
-        ended = out_of_patience(run.history, train_rows, config)
-        for epoch in range(history[-1]["epoch"] + 1 if history else 0, config.epochs):
-            if ended:
-                break
-            alone = () if here.size == 1 else (here.rank,)  # each process drops units of its own
-            torch.manual_seed(torch_seed("dropout", config.seed, epoch, *alone))  # nothing to save
-            if config.moments == "reset" and len(train_rows) > 1:
-                optimiser.state.clear()
-            returns = epoch >= len(train_rows) > 1  # SALT's modality was away
-            rows: list[dict[str, Any]] = []
-            for step, batch in enumerate(batches(train_rows, config, epoch, n_steps, place)):
+        model = run.model
+        objective = Objective(model, loss).to(device).train()
+        loss_of = here.wrap(objective)
+        optimiser = adamw(objective, config)
+        restore_optimiser(optimiser, objective, run.optimiser)
+        data = load_data(model, modalities, device)
+        # After a resume, the seconds of the history go on counting.
+        began = time.perf_counter() - (run.history["seconds"].iloc[-1] if len(run.history) else 0)
+        while not finished(run.history, train_rows, config):
+            epoch, log = next_epoch(run.history), []
+            # Every epoch has random numbers of its own, so a resumed run draws the same ones.
+            torch.manual_seed(torch_seed("dropout", config.seed, epoch, *here.seed_suffix))
+            rng = stream("batches", config.seed, epoch)
+            steps = list(on_device(batches(train_rows, config.batch_size, rng, epoch), data))
+            for step, batch in enumerate(steps):
                 for group in optimiser.param_groups:
-                    group["lr"] = config.rate_at((epoch + step / n_steps) / config.epochs)
-                loss = tied_loss(model, basis, features, batch, config, here)
+                    group["lr"] = config.rate_at((epoch + step / len(steps)) / config.epochs)
+                value = loss_of(data, here.share(batch), config, here)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                here.sum_gradients(taking_part(model, batch))
-                steepness = gradient_norm(model.encoder)
-                if returns and step < config.head_warmup:
-                    freeze_all_but_heads(model)
+                value.backward()
+                norm = gradient_norm(model.encoder)
+                if hook is not None:
+                    hook(model, optimiser, epoch, step)
                 optimiser.step()
                 model.clamp_logit_scale()  # after the step, as CLIP does
-                done = epoch * n_steps + step + 1
-                rows.append(
-                    {
-                        "step": done,
-                        "epoch": epoch,
-                        "pairs": done * config.batch_size,
-                        "modality": "+".join(batch),
-                        "loss": loss.detach(),
-                        "val_loss": math.nan,
-                        "logit_scale": mean_scale(model, batch),
-                        "seconds": before + time.perf_counter() - started,
-                        "grad_norm": steepness,
-                    }
-                )
-            # Numbers leave the device once an epoch: a GPU is never waited for in a step.
-            here.sum([row["loss"] for row in rows])
-            history += [
-                row | {k: row[k].item() for k in ("loss", "logit_scale", "grad_norm")}
-                for row in rows
-            ]
-            if not all(math.isfinite(row["loss"]) for row in history[-n_steps:]):
-                raise ValueError(
-                    f"the loss is not finite in epoch {epoch}: "
-                    f"try a learning rate below {config.learning_rate:g}"
-                )
-            history[-1] |= here.agreed(validate(model, basis, features, val_rows, config))
-            some = [
-                basis[name][rows[:1024]].to(model.logit_scale) for name, rows in train_rows.items()
-            ]
-            model.encoder.calibrate(torch.cat(some))
-
-            run = Run(model, config, pd.DataFrame(history), optimiser_state(optimiser, model))
-            ended = epoch + 1 == config.epochs or out_of_patience(run.history, train_rows, config)
-            first = here.rank == 0
-            if first and save_to is not None and (ended or (epoch + 1) % config.save_every == 0):
+                done, scale = epoch * len(steps) + step + 1, model.logit_scale.detach().clone()
+                seen, seconds = done * config.batch_size, time.perf_counter() - began
+                row = (done, epoch, seen, "+".join(batch), value.detach(), math.nan, scale)
+                log.append((*row, seconds, norm))
+            ends = here.agreed(validate(objective, data, val_rows, config))
+            history = extend(run.history, log, ends, config)
+            model.encoder.calibrate(some_places(data, train_rows).to(model.logit_scale))
+            run = Run(model, config, history, optimiser_state(optimiser, objective))
+            due = (epoch + 1) % config.save_every == 0 or finished(history, train_rows, config)
+            if save_to and due and here.rank == 0:
                 run.save(save_to)
-            if first and callback is not None:
-                callback(dict(history[-1]))
+            if callback and here.rank == 0:
+                callback({str(k): v for k, v in history.iloc[-1].items()})
     run.model.eval()
     return run
 
 
-def tied_loss(
-    model: EarthTie,
-    basis: Tensors,
-    features: Tensors,
-    batch: Rows,
-    config: TrainConfig,
-    here: Ranks = ALONE,
-) -> Tensor:
-    """Compute the loss of one batch: MELT's holds every modality, SALT's a single one.
+class Objective(nn.Module):
+    """A model and the loss that trains it, as one module."""
 
-    All pairs of the batch are joined, so with several modalities the negatives of a pair come from
-    the others too. Of several processes, each encodes its own part of the B pairs and compares
-    these with all; their losses add up to the batch's.
+    def __init__(self, model: EarthTie, loss: Loss) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, *args: Any) -> Tensor:
+        """Compute the loss of a batch."""
+        return self.loss(self.model, *args)
+
+
+# ------------------------------------------------------------------------------------ data
+
+
+def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, Rows]:
+    """Split each modality into rows to train on and rows of held-out blocks.
+
+    The blocks are the same for every modality and seed. Places within a patch width of a held-out
+    block are in neither part.
     """
-    n = sum(len(rows) for rows in batch.values())
-    kind, part = model.logit_scale, here.part(n)  # the weights' device and precision
-    own = part_of(batch, part)
-    with torch.autocast(kind.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        places = torch.cat([basis[name][rows].to(kind) for name, rows in own.items()])  # (b, E)
-        seen = {name: features[name][rows].to(kind) for name, rows in own.items()}  # (b, D)
-        if config.objective == "regression":
-            return predicted_loss(model, model.encoder(places), seen) / n
-        observed = torch.cat([model.observe(name, x) for name, x in seen.items()])
-        scales = [model.scale_of(name).expand(len(rows)) for name, rows in batch.items()]
-        return nt_xent(
-            here.gather(model.locate(places)),  # (B, D)
-            here.gather(observed),  # (B, D)
-            scales[0][0] if config.scales == "shared" or len(batch) == 1 else torch.cat(scales),
-            config.direction,
-            config.negatives,
-            anchors=part if here.size > 1 else None,
-            chunk=config.chunk_size,
-        )
+    train_rows, val_rows = {}, {}
+    for m in modalities:
+        held_out, kept = hold_out(m.lonlat, config.val_fraction, buffer_km=PATCH_KM)
+        train_rows[m.name], val_rows[m.name] = np.flatnonzero(kept), np.flatnonzero(held_out)
+        if config.val_fraction and len(val_rows[m.name]) < 2:
+            raise ValueError(
+                f"modality {m.name!r} has {len(val_rows[m.name])} places in the held-out blocks: "
+                "bring more places or set val_fraction=0"
+            )
+    return train_rows, val_rows
 
 
-def predicted_loss(model: EarthTie, located: Tensor, seen: Tensors) -> Tensor:
-    """Add up the mean squared errors of observations, predicted from their b places.
+def load_data(
+    model: EarthTie, modalities: Iterable[Modality], device: torch.device | str = "cpu"
+) -> Data:
+    """Encode the places once (computed in float64, kept as float32); use the GPU if all fits.
 
-    The control without contrast: the transposed head of a modality maps the location embedding
-    (b, D) to the modality's standardised features.
+    What does not fit stays in main memory, or in memory-mapped files; a step then copies its rows.
     """
-    errors, start = [], 0
-    for name, features in seen.items():
-        head, stop = model.head(name), start + len(features)
-        error = located[start:stop] @ head.linear.weight - head.standardise(features)
-        errors.append(error.square().mean() * len(features))
-        start = stop
-    return torch.stack(errors).sum()
+    basis = {m.name: model.encoder.basis(m.lonlat) for m in modalities}
+    with warnings.catch_warnings():  # of torch, that a memory-mapped array is for reading only
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        features = {m.name: torch.from_numpy(m.features) for m in modalities}
+    device = torch.device(device)
+    if device.type == "cuda":
+        size = sum(t.numel() * t.element_size() for t in (*basis.values(), *features.values()))
+        if size > RESIDENT * torch.cuda.mem_get_info(device)[0]:
+            device = torch.device("cpu")
+    basis = {m: t.to(device) for m, t in basis.items()}
+    return Data(basis, {m: t.to(device) for m, t in features.items()})
+
+
+def on_device(steps: Iterable[Rows], data: Data) -> Iterator[Rows]:
+    """Yield batches with their row numbers on the device of the data."""
+    device = next(iter(data.basis.values())).device
+    for batch in steps:
+        yield {m: torch.as_tensor(i, device=device) for m, i in batch.items()}
+
+
+def some_places(data: Data, train_rows: Rows, most: int = 1024) -> Tensor:
+    """Return the encodings of random training places of every modality, to scale the skip by."""
+    rng = stream("places that scale the skip")
+    return torch.cat([data.basis[m][rng.permutation(i)[:most]] for m, i in train_rows.items()])
+
+
+# ------------------------------------------------------------------------------- the optimiser
+
+
+def adamw(objective: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """Return the optimiser: weight matrices decay, biases and the logit scale do not."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in objective.parameters() if p.ndim >= 2]},
+        {"params": [p for p in objective.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def gradient_norm(module: nn.Module) -> Tensor:
+    """Return the Euclidean norm of the gradient of all parameters of a module, a scalar."""
+    grads = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.stack([grad.norm() for grad in grads]).norm()
+
+
+def optimiser_state(optimiser: torch.optim.Optimizer, objective: nn.Module) -> dict[str, Tensor]:
+    """Return the optimiser's moments by parameter, and the values of the loss's own parameters."""
+    state: dict[str, Tensor] = {}
+    for name, parameter in objective.named_parameters():
+        name = name.removeprefix("model.")
+        entries = dict(optimiser.state[parameter])
+        if name.startswith("loss."):
+            entries["value"] = parameter
+        state |= {f"{name}.{key}": value.detach().clone() for key, value in entries.items()}
+    return state
+
+
+@torch.no_grad()
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer, objective: nn.Module, state: dict[str, Tensor]
+) -> None:
+    """Restore what :func:`optimiser_state` returned; AdamW keeps "step" on the CPU."""
+    names = {name for name, _ in objective.named_parameters() if name.startswith("loss.")}
+    if state and names != {key.rsplit(".", 1)[0] for key in state if key.startswith("loss.")}:
+        raise ValueError("the run was trained with another loss: pass the same one as loss=")
+    for name, parameter in objective.named_parameters():
+        name = name.removeprefix("model.")
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            if f"{name}.{key}" in state:
+                device = "cpu" if key == "step" else parameter.device
+                optimiser.state[parameter][key] = state[f"{name}.{key}"].to(device)
+        if f"{name}.value" in state:
+            parameter.copy_(state[f"{name}.value"])
+
+
+# ------------------------------------------------------------------------------- the history
 
 
 @torch.no_grad()
 def validate(
-    model: EarthTie, basis: Tensors, features: Tensors, val_rows: Rows, config: TrainConfig
+    objective: Objective, data: Data, val_rows: Rows, config: TrainConfig
 ) -> dict[str, float]:
     """Compute the held-out loss of each modality alone, and their mean as ``val_loss``.
 
-    Each pair competes within batches of one size for all modalities, so the losses compare.
+    Each pair competes within batches of one size for all modalities, so the losses are comparable.
     """
     if not config.val_fraction:
         return {}
     size = min(config.val_batch_size, *(len(rows) for rows in val_rows.values()))
-    model.eval()
+    objective.eval()
     losses = {}
     for name, rows in val_rows.items():
-        rows = stream("validation").permutation(rows)
-        whole = [rows[i : i + size] for i in range(0, len(rows) - size + 1, size)]
-        parts = [tied_loss(model, basis, features, {name: part}, config) for part in whole]
-        losses[f"val_{name}"] = torch.stack(parts).mean().item()
-    model.train()
+        order = stream("validation").permutation(rows)
+        whole = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+        values = [objective(data, {name: some}, config, ALONE) for some in whole]
+        losses[f"val_{name}"] = torch.stack(values).mean().item()
+    objective.train()
     return {"val_loss": float(np.mean(list(losses.values()))), **losses}
 
 
+def extend(
+    history: "pd.DataFrame", log: list[tuple[Any, ...]], ends: dict[str, float], config: TrainConfig
+) -> "pd.DataFrame":
+    """Append the steps of an epoch to a history; the validation losses go into the last row.
+
+    Numbers leave the device here, once an epoch, so a step never waits for a GPU.
+    """
+    import pandas as pd
+
+    epoch = pd.DataFrame(log, columns=COLUMNS)
+    for name in ("loss", "logit_scale", "grad_norm"):
+        epoch[name] = torch.stack(list(epoch[name])).double().cpu().numpy()
+    if not np.isfinite(epoch["loss"]).all():
+        raise ValueError(
+            f"the loss is not finite in epoch {epoch['epoch'].iloc[0]}: "
+            f"try a learning rate below {config.learning_rate:g}"
+        )
+    for name, value in ends.items():
+        epoch[name] = [math.nan] * (len(epoch) - 1) + [value]
+    return pd.concat([history, epoch], ignore_index=True) if len(history) else epoch
+
+
+def finished(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
+    """Return whether all epochs are done or patience has run out."""
+    return next_epoch(history) >= config.epochs or out_of_patience(history, train_rows, config)
+
+
+def next_epoch(history: "pd.DataFrame") -> int:
+    """Return the number of the first epoch that a history lacks."""
+    return int(history["epoch"].iloc[-1]) + 1 if len(history) else 0
+
+
 def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
-    """Tell whether ``patience`` passes over all modalities brought no better validation loss."""
+    """Return whether ``patience`` passes over all modalities brought no lower validation loss."""
     if config.patience is None or history.empty:
         return False
     losses = history["val_loss"].dropna().to_numpy()
@@ -260,15 +443,7 @@ def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConf
     return len(losses) - 1 - int(np.argmin(losses)) >= epochs
 
 
-def taking_part(model: EarthTie, batch: Rows) -> list[torch.nn.Parameter]:
-    """Return the parameters that a batch trains: all but the heads of absent modalities."""
-    absent = [f"projections.of_{name}." for name in model.in_dims if name not in batch]
-    return [p for name, p in model.named_parameters() if not name.startswith(tuple(absent))]
-
-
-def mean_scale(model: EarthTie, batch: Rows) -> Tensor:
-    """Return the logarithm of the scale of a batch, averaged over its modalities, a scalar."""
-    return torch.stack([model.scale_of(name).detach() for name in batch]).mean()
+# ------------------------------------------------------------------------ starting and resuming
 
 
 def new_run(
@@ -277,14 +452,13 @@ def new_run(
     config: TrainConfig,
     encoder: LocationEncoder | None,
 ) -> Run:
-    """Build an untrained model; features are standardised by the rows to train on alone."""
+    """Build an untrained model; only training rows determine how features are standardised."""
     import pandas as pd
 
     model = EarthTie(
         LocationEncoder() if encoder is None else encoder,
         {m.name: m.features.shape[1] for m in modalities},
         {m.name: m.featuriser for m in modalities if m.featuriser is not None},
-        config.scales,
     )
     for m in modalities:
         model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
@@ -299,35 +473,28 @@ def resume(
     config: TrainConfig,
     encoder: LocationEncoder | None,
 ) -> Run:
-    """Load an unfinished run and check that the settings and the data are its own."""
+    """Load an unfinished run and check that settings and data are those it was trained with."""
     run = load(folder)
-    free = {
-        "device": "auto",
-        "save_every": 1,
-        "chunk_size": None,
-    }  # settings that do not change the result
+    free: dict[str, Any] = {"device": "auto", "save_every": 1, "chunk_size": None}
     if config.schedule == "constant":
-        free["epochs"] = 1
+        free["epochs"] = 1  # the rate does not depend on it
     asked, past = asdict(config.replace(**free)), asdict(run.config.replace(**free))
     if other := [f"{name}={past[name]!r}" for name in past if past[name] != asked[name]]:
         raise ValueError(
             f"the run in {folder} has other settings, {', '.join(other)}: repeat them, or train "
             "into another folder"
         )
-    done = 0 if run.history.empty else int(run.history["epoch"].iloc[-1]) + 1
-    if done > config.epochs:
+    if (done := next_epoch(run.history)) > config.epochs:
         raise ValueError(
             f"the run in {folder} has {done} epochs already, not epochs={config.epochs}"
         )
     if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")
-    for m in modalities:
-        head = run.model.head(m.name)
-        again = copy.deepcopy(head)
-        again.fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
-        same = [torch.allclose(*pair) for pair in ((head.mean, again.mean), (head.std, again.std))]
-        if not all(same):
-            raise ValueError(f"the run in {folder} was trained on other data of {m.name!r}")
+    again = new_run(modalities, train_rows, config, run.model.encoder).model
+    for name in again.in_dims:
+        old, new = run.model.head(name), again.head(name)
+        if not (torch.allclose(old.mean, new.mean) and torch.allclose(old.std, new.std)):
+            raise ValueError(f"the run in {folder} was trained on other data of {name!r}")
     if encoder is not None and encoder.spec != run.model.encoder.spec:
         raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")
-    return run
+    return Run(run.model, config, run.history, run.optimiser)

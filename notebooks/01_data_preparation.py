@@ -96,7 +96,7 @@ panels["elevation"] = (gridded("elevation"), "viridis", 0, 5000, "m")
 panels["climate"] = (climate, plt.get_cmap("viridis", 5), -0.5, 4.5, "main zone")
 edges = np.linspace(-180, 180, shape[1] + 1), np.linspace(90, -90, shape[0] + 1)
 
-# %% mystnb={"figure": {"name": "fig-01-rasters", "caption": "The four rasters of the embedded sample, in Equal Earth, a projection that shows areas in their true proportion. Satellite image in true colour; brightness of the night lights (8 bits, a display picture, cut at 40); elevation in metres; main climate zone (A equatorial, B arid, C warm temperate, D snow, E polar). Grey: no data; of the elevation and climate maps that is the sea. Drawn at 0.5 degrees."}, "image": {"alt": "Four world maps. The satellite map shows deserts, forests and ice in true colour. The night lights stand out in Europe, eastern North America, India and East Asia. Elevation peaks in Tibet, the Andes and the Rocky Mountains. Climate zones run roughly in bands from the equator to the poles."}}
+# %% mystnb={"figure": {"name": "fig-01-rasters", "caption": "The four rasters in Equal Earth, which keeps areas true: satellite; lights (8 bits, cut at 40); elevation in metres; climate (A equatorial, B arid, C warm temperate, D snow, E polar). Grey: no data. Drawn at 0.5 degrees."}, "image": {"alt": "Four world maps. The satellite map shows deserts, forests and ice in true colour. The night lights stand out in Europe, eastern North America, India and East Asia. Elevation peaks in Tibet, the Andes and the Rocky Mountains. Climate zones run roughly in bands from the equator to the poles."}}
 figure, axes = et.maps.world(4, columns=2)
 globe = {"transform": ccrs.PlateCarree(), "zorder": 1}
 rgb = rasters["satellite"].at(lonlat).reshape(*shape, 3)
@@ -260,9 +260,9 @@ ground.style.format(precision=1).hide(axis="index")
 # respond to contrasts and not only to brightness; slide each over an image as a filter; average how
 # strongly it responds above a threshold $t$, and how strongly its negative does:
 #
-# $$ f_k^{+} = \operatorname{mean}_{p} \max(0, w_k \cdot x_p - t), \qquad f_k^{-} = \operatorname{mean}_{p} \max(0, -w_k \cdot x_p - t). $$
+# $$ x_k^{+} = \operatorname{mean}_{j} \max(0, w_k \cdot r_j - t), \qquad x_k^{-} = \operatorname{mean}_{j} \max(0, -w_k \cdot r_j - t). $$
 #
-# Here $w_k$ is filter $k$ and $x_p$ the window at position $p$. With 128 filters an image has 256 features. The average forgets *where* in the patch something is
+# Here $w_k$ is filter $k$ and $r_j$ the window at position $j$. With 128 filters an image has 256 features. The average forgets *where* in the patch something is
 # and keeps *how much* of it there is.
 #
 # What do such features capture? We take the patches of the strip as queries and look up their nearest neighbours among the
@@ -270,12 +270,13 @@ ground.style.format(precision=1).hide(axis="index")
 
 # %%
 satellite = sample["satellite"]
-mean, std = satellite.features.mean(axis=0), satellite.features.std(axis=0) + 1e-6
+mean, std = satellite.features.mean(axis=0), satellite.features.std(axis=0)
+std[std <= 1e-6 * np.abs(satellite.features).max(axis=0)] = 1.0  # a constant feature
 queries = (satellite.featuriser(images) - mean) / std
 tree = cKDTree((satellite.features - mean) / std)
 nearest = tree.query(queries, k=5)[1]  # (6, 5), rows of the modality
 
-# %% mystnb={"figure": {"name": "fig-01-neighbours", "caption": "Nearest neighbours in feature space look alike, on other continents too. Left of each row: a patch of the strip; then its five nearest patches among the places of the satellite modality (Euclidean distance of standardised random convolutional features), with longitude and latitude."}, "image": {"alt": "Four rows of six small satellite pictures. The Sahara patch is followed by pale sand, the Amazon patch by dark green forest, the Tromsø patch by snowy coasts and the New York patch by mixed green coasts."}}
+# %% mystnb={"figure": {"name": "fig-01-neighbours", "caption": "Nearest neighbours in feature space look alike, on other continents too. Left: a patch of the strip; then its five nearest patches (Euclidean distance of standardised random convolutional features), with longitude and latitude."}, "image": {"alt": "Four rows of six small satellite pictures. The Sahara patch is followed by pale sand, the Amazon patch by dark green forest, the Tromsø patch by snowy coasts and the New York patch by mixed green coasts."}}
 figure, axes = plt.subplots(4, 6, figsize=(8, 6.2), layout="constrained")
 for row, name in zip(axes, ("Sahara", "Amazon", "Tromsø", "New York"), strict=True):
     found = nearest[list(spots).index(name)]
@@ -328,7 +329,7 @@ places = satellite.lonlat
 held_out, kept = et.coords.hold_out(places, 0.1, buffer_km=et.sample.PATCH_KM)
 parts = {"training": kept, "buffer": ~kept & ~held_out, "held out": held_out}
 
-# %% mystnb={"figure": {"name": "fig-01-blocks", "caption": "Held-out blocks of equal area (about 1,000 km on a side, a tenth of the sphere) and the buffer of 111 km around them, which belongs to neither part; land only, drawn at 0.5 degrees. The blocks are the same for every modality."}, "image": {"alt": "World map of the land. Most of it is training area in blue. Some twenty compact regions, scattered over the continents, are held out in vermilion, each framed by a narrow orange band, the buffer."}}
+# %% mystnb={"figure": {"name": "fig-01-blocks", "caption": "Held-out blocks of equal area (about 1,000 km on a side, a tenth of the sphere, the same for every modality) and the buffer of 111 km around them, in neither part. No block reaches mainland Europe. Land only."}, "image": {"alt": "World map of the land. Most of it is training area in blue. Some twenty compact regions are held out in vermilion, each framed by a narrow orange band, the buffer: most lie in North America, Africa and Asia, a few on the coasts of South America and Australia, none in mainland Europe."}}
 grid_out, grid_kept = et.coords.hold_out(lonlat, 0.1, buffer_km=et.sample.PATCH_KM)
 part = np.where(grid_out, 2.0, np.where(grid_kept, 0.0, 1.0))
 part[~et.sample.is_land(lonlat)] = np.nan
@@ -341,13 +342,15 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# {numref}`fig-01-blocks` shows the three parts. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
+# {numref}`fig-01-blocks` shows the three parts. The blocks were drawn at random, and they are uneven: they hold 17 % of the land of North America, 2 % of South America, 1 % of Oceania
+# and nothing of mainland Europe. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
 # features are standardised, and the windows that became filters. Otherwise the held-out part leaks into what
 # it is meant to judge.
 
 # %%
 mean, std = (f(satellite.features[kept], axis=0) for f in (np.mean, np.std))
-standard = (satellite.features - mean) / np.where(std > 1e-6, std, 1.0)
+std[std <= 1e-6 * np.abs(satellite.features[kept]).max(axis=0)] = 1.0
+standard = (satellite.features - mean) / std
 pd.DataFrame(
     {
         "part": name,

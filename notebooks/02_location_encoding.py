@@ -86,11 +86,11 @@ apart.style.format(precision=3).hide(axis="index")
 # %% [markdown]
 # In {numref}`fig-02-distance` the two distances agree nearby and part at the date line and towards the pole. The cure is old: put the place on the unit sphere,
 #
-# $$ (x, y, z) = (\cos\varphi \cos\lambda,\ \cos\varphi \sin\lambda,\ \sin\varphi), $$
+# $$ n = (\cos\varphi \cos\lambda,\ \cos\varphi \sin\lambda,\ \sin\varphi), $$
 #
 # with longitude $\lambda$ and latitude $\varphi$. Straight distances between unit vectors grow with the distance on the ground, everywhere, with no seam and
 # no special pole. `et.UnitVectors` is this encoding. But three smooth numbers are all it has: a linear model of
-# $x, y, z$ can tilt the world, no more.
+# $n$ can tilt the world, no more.
 #
 # ## Waves on the sphere
 #
@@ -182,7 +182,7 @@ for L, fit in fits.items():
     drawn[land] = fit.predict(et.SphericalHarmonics(L)(lonlat[land]) * np.sqrt(4 * np.pi))
     panels[f"L = {L}"] = drawn.reshape(shape)
 
-# %% mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation of the land and its ridge fits on harmonics with L = 5, 10 and 20. Fitted to half of the labelled places, one split; scores in the table above. Greenland has no labels and shows the rock under its ice. Grey: sea or no data."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 there is little but a broad blur over Asia. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
+# %% mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation and its ridge fits with L = 5, 10 and 20, fitted to half of the labelled places. Greenland shows the rock under its ice. Grey: sea or no data. Scores above."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 there is little but a broad blur over Asia. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
 figure = et.maps.prediction_map(panels, "elevation (m)", limits=(0, 4000))
 plt.close(figure)
 figure
@@ -222,7 +222,7 @@ def response(start, moved, rule, depth=8, width=256, omega=10.0):
     states, layers = [start, moved], []
     for i in range(depth):
         n = states[0].shape[1]
-        layer = et.location.SirenLayer(n, width, omega, first=i == 0)
+        layer = et.encoders.SirenLayer(n, width, omega, first=i == 0)
         with torch.no_grad():
             if rule == "PyTorch's default":
                 layer.linear.weight.uniform_(-(n**-0.5), n**-0.5)
@@ -247,7 +247,7 @@ def alike(a, b):
     return torch.cosine_similarity(a - mean, b - mean, dim=1).mean().item()
 
 
-# %% mystnb={"figure": {"name": "fig-02-siren", "caption": "Only the documented initialisation keeps a signal that neither dies nor turns into noise. Left: spread over places of a unit's activation, mean of 256 units, layer by layer. Right: correlation between the activations of a place and of the place 500 km east of it, centred over 2,000 places on land. Untrained, omega 10, one seed."}, "image": {"alt": "Two line plots over layers 1 to 8. Left, on a logarithmic axis: the documented initialisation stays between a tenth and one, PyTorch's default stays at about 0.7, weights ten times smaller fall by about a factor of seven a layer. Right: PyTorch's default falls to zero by the third layer, the other two stay near 0.9."}}
+# %% mystnb={"figure": {"name": "fig-02-siren", "caption": "Of three initialisations the documented one alone keeps a signal that neither dies nor turns into noise. Left: spread of activations over places. Right: correlation between places 500 km apart. Untrained, omega 10, one seed."}, "image": {"alt": "Two line plots over layers 1 to 8. Left, on a logarithmic axis: the documented initialisation stays between a tenth and one, PyTorch's default stays at about 0.7, weights ten times smaller fall by about a factor of seven a layer. Right: PyTorch's default falls to zero by the third layer, the other two stay near 0.9."}}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), layout="constrained")
 for rule, colour in zip(RULES, et.maps.CYCLE, strict=False):
     spread = [a.std(dim=0).mean().item() for a, _ in deep[rule]]
@@ -300,7 +300,7 @@ for name, values in similar.items():
     drawn[land] = values
     panels[name] = drawn.reshape(shape)
 
-# %% mystnb={"figure": {"name": "fig-02-berlin", "caption": "Similarity of each place on land to Berlin before any training: cosine after subtracting the mean over land. The region that is like Berlin is set by the harmonics; raising omega from 10 to 30 shrinks it only a little. One seed; grey: sea."}, "image": {"alt": "Four world maps of similarity to Berlin. Unit vectors: a hemisphere is similar. Harmonics with L = 10: a spot over central Europe with faint rings around it. Untrained SIREN with omega 10 and with omega 30: nearly the same spot, with weak irregular patches elsewhere."}}
+# %% mystnb={"figure": {"name": "fig-02-berlin", "caption": "Similarity of each place on land to Berlin before training: cosine after subtracting the mean over land. Harmonics set the region that is like Berlin; raising omega from 10 to 30 shrinks it a little. One seed."}, "image": {"alt": "Four world maps of similarity to Berlin. Unit vectors: a hemisphere is similar. Harmonics with L = 10: a spot over central Europe with faint rings around it. Untrained SIREN with omega 10 and with omega 30: nearly the same spot, with weak irregular patches elsewhere."}}
 figure = et.maps.prediction_map(
     panels, "centred cosine with Berlin", limits=(-1, 1), diverging=True
 )

@@ -25,7 +25,7 @@
 # - **Prerequisites** [Three views of the Earth](01_data_preparation.ipynb),
 #   [What does an encoder see of a place?](02_location_encoding.ipynb); softmax and cross-entropy.
 # - **Data** [satellite](../data/cards/satellite.md), offline.
-# - **Time** about 2 minutes on two cores
+# - **Time** about 5 minutes on two cores, as the stored run took.
 # :::
 
 # %% tags=["parameters"]
@@ -48,17 +48,17 @@ satellite
 # %% [markdown]
 # ## Which of B places belongs to this image?
 #
-# Take $B$ pairs $(x_i, o_i)$ of a place and an image. The {term}`location encoder` and a normalisation turn place $x_i$ into a unit vector $u_i$. The image's frozen
-# features go through a trained linear *projection* and become a unit vector $v_i$. Now play a game. Somebody shows image $o_i$ and the
+# Take $B$ pairs of a place and an image. The {term}`location encoder` and a normalisation turn place $i$ into a unit vector $u_i$. The frozen features $x_i$ of image $i$
+# go through a trained linear *projection* and become a unit vector $v_i$. Now play a game. Somebody shows image $i$ and the
 # $B$ places in random order. Which one belongs to it? Let the model answer by probabilities, the larger the more similar
 # place and image are:
 #
-# $$ p(j \mid o_i) = \frac{\exp(s \, v_i \cdot u_j)}{\sum_{k=1}^{B} \exp(s \, v_i \cdot u_k)}. $$
+# $$ p(j \mid x_i) = \frac{\exp(s \, v_i \cdot u_j)}{\sum_{k=1}^{B} \exp(s \, v_i \cdot u_k)}. $$
 #
 # The factor $s > 0$ says how much a difference in similarity counts; $1/s$ is called the temperature. Maximising the probability of the right answers
 # means minimising
 #
-# $$ \mathcal{L}_{\text{to location}} = -\frac{1}{B} \sum_{i=1}^{B} \log p(i \mid o_i), $$
+# $$ \mathcal{L}_{\text{to location}} = -\frac{1}{B} \sum_{i=1}^{B} \log p(i \mid x_i), $$
 #
 # the cross-entropy of a classification with $B$ classes. The classes are new in every batch. The wrong places are the {term}`negatives`. Asking the
 # other way round, which image belongs to this place, gives $\mathcal{L}_{\text{to modality}}$, and the default is the mean of the two. This is
@@ -84,7 +84,7 @@ config = et.TrainConfig(
     epochs=3 * size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate
 )
 train_rows, val_rows = et.train.split_rows([satellite], config)
-torch.manual_seed(et.streams.torch_seed("weights", config.seed))
+torch.manual_seed(et.coords.torch_seed("weights", config.seed))
 untrained = et.train.new_run([satellite], train_rows, config, None).model.eval()
 
 
@@ -109,7 +109,7 @@ print(f"by hand {by_hand:.4f}, et.nt_xent {by_module:.4f}, log 4 = {np.log(4):.4
 #
 # `et.fit` does everything that the earlier notebooks prepared: it holds out blocks with a buffer, standardises on the training part, computes the harmonics
 # once and then takes steps of AdamW. A later notebook ties three modalities. To make the runs comparable, this one makes three times as
-# many passes over its single modality, so it sees as many pairs.
+# many passes over its single modality, so it sees as many pairs. In the table below, `logit_scale` is the *logarithm* of the scale $s$, as everywhere in the code.
 
 # %%
 run = et.fit({"satellite": satellite}, config)
@@ -135,11 +135,11 @@ figure
 
 # %% [markdown]
 # Before training, the cells of a row in {numref}`fig-03-matrix` are nearly equal: all places have almost the same vector, the constant part met in the second notebook. No
-# sensible choice is possible. After training, each image prefers its own place. Tibet's image keeps some liking for the Sahara, both being bare and bright.
+# sensible choice is possible. After training, each image prefers its own place. Tibet's image keeps some similarity to the Sahara and to Tromsø.
 #
 # The history of the run shows how it got there, for whole batches.
 
-# %% mystnb={"figure": {"name": "fig-03-curves", "caption": "Training loss of each step (among the places of a batch, with dropout) and held-out loss after each epoch (among at most 256 places of held-out blocks, without dropout). The training loss falls to the end; the held-out loss gains most in the first part of training and little or nothing after. One seed, one set of blocks."}, "image": {"alt": "Two line plots over pairs seen. Above, the training loss falls steeply, then ever more slowly, without stopping. Below, the held-out loss falls steeply in the first epochs, slowly for a while, and then wavers around one level."}}
+# %% mystnb={"figure": {"name": "fig-03-curves", "caption": "The training loss falls to the end; the held-out loss gains most early and little or nothing later. Above: each step, with dropout. Below: after each epoch, among at most 256 places of held-out blocks, without dropout. One seed."}, "image": {"alt": "Two line plots over pairs seen. Above, the training loss falls steeply, then ever more slowly, without stopping. Below, the held-out loss falls steeply in the first epochs, slowly for a while, and then wavers around one level."}}
 figure = et.maps.loss_curves(run.history)
 plt.close(figure)
 figure
@@ -208,7 +208,7 @@ display(
 # ## What does the logit scale do?
 #
 # The scale $s$ sharpens or flattens the probabilities. Cosines lie between −1 and 1, so with $s = 1$ even a perfect model could not be sure among many candidates: the loss
-# has a floor. With a large $s$ every mistake is expensive. The model learns $s$ together with everything else, starting at $1 / 0.07$, and it is capped at 100. We keep the
+# has a floor. With a large $s$ every mistake is expensive. The model learns $s$ together with everything else, starting at $1 / 0.07$, and it is capped at 100. The trained parameter, `logit_scale`, is $\log s$. We keep the
 # vectors fixed and vary $s$.
 
 # %%
@@ -223,7 +223,7 @@ for s in np.log(scales):
 learned = model.logit_scale.exp().item()
 best_scale = {name: scales[int(np.argmin(values))] for name, values in swept.items()}
 
-# %% mystnb={"figure": {"name": "fig-03-scale", "caption": "Loss against the scale s with all vectors fixed, mean over batches of the same size. The best scale for new regions is smaller than the one for training places, and than the learned one (dotted): away from its training places the model is too sure. Dashed: log B. One seed."}, "image": {"alt": "Three curves of loss against scale on a logarithmic axis. The curve of the training places has a low minimum near or above the learned scale. The curve of the held-out blocks has a shallow minimum at a smaller scale and rises steeply beyond it. The untrained curve starts at log B and only rises."}}
+# %% mystnb={"figure": {"name": "fig-03-scale", "caption": "Loss against the scale s, all vectors fixed, batches of equal size. The best scale for held-out blocks is smaller than the one for training places, and than the learned one (dotted). Dashed: log B. One seed."}, "image": {"alt": "Three curves of loss against scale on a logarithmic axis. The curve of the training places has a low minimum near or above the learned scale. The curve of the held-out blocks has a shallow minimum at a smaller scale and rises steeply beyond it. The untrained curve starts at log B and only rises."}}
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for (name, values), colour in zip(swept.items(), et.maps.CYCLE, strict=False):
     ax.semilogx(scales, values, color=colour, label=name)
@@ -265,8 +265,8 @@ options = pd.DataFrame(
             for part, rows in parts.items()
         },
     }
-    for direction in et.losses.DIRECTIONS
-    for negatives in et.losses.NEGATIVES
+    for direction in ("both", "to_location", "to_modality")
+    for negatives in ("cross", "all")
 )
 options["log of candidates"] = np.log(options["candidates"])
 options.style.format(precision=2).hide(axis="index")
@@ -284,8 +284,8 @@ options.style.format(precision=2).hide(axis="index")
 
 # %%
 held, trained = parts["held-out blocks"], parts["training places"]
-mean, std = features[trained].mean(dim=0), features[trained].std(dim=0) + 1e-6
-standard = ((features - mean) / std).numpy()
+head = untrained.head("satellite")  # it holds the statistics of the training part
+standard = head.standardise(features).numpy()
 twin = trained[cKDTree(standard[trained]).query(standard[held])[1]]
 twin_place = dict(zip(held, et.coords.unit_vectors(satellite.lonlat[twin]), strict=True))
 xyz = et.coords.unit_vectors(satellite.lonlat)
@@ -307,7 +307,7 @@ recall = pd.DataFrame(
     {name: [(r < k).mean() for k in range(1, B + 1)] for name, r in ranked.items()}
 )
 
-# %% mystnb={"figure": {"name": "fig-03-recall", "caption": "On regions never trained on, the trained encoder finds the right place of an image far more often than chance. Recall@k among equally many candidates in each game, all from held-out blocks; one seed, one set of blocks, so no interval is given."}, "image": {"alt": "Recall against k on logarithmic k axis. The curve of the trained model is highest, the most similar image is lower, the untrained model stays near or below the dashed line of chance."}}
+# %% mystnb={"figure": {"name": "fig-03-recall", "caption": "On regions never trained on, the trained encoder finds the right place of an image far more often than chance. Recall@k among equally many candidates, all from held-out blocks; one seed, so no interval."}, "image": {"alt": "Recall against k on logarithmic k axis. The curve of the trained model is highest, the most similar image is lower, the untrained model stays near or below the dashed line of chance."}}
 k = np.arange(1, B + 1)
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for name, colour in zip(recall, et.maps.CYCLE, strict=False):
@@ -338,7 +338,7 @@ world = np.full((len(lonlat), len(spots)), np.nan)
 world[land] = model.similarity(lonlat[land], model.embed_modality("satellite", images))
 panels = {name: world[:, i].reshape(shape) for i, name in enumerate(spots)}
 
-# %% mystnb={"figure": {"name": "fig-03-world", "caption": "Cosine of one satellite patch with every place on land. The Sahara patch finds the deserts from the Sahara to Arabia, the Amazon patch the rainforests of all continents and, more weakly, the dark forests of the north. Trained encoder, one seed; grey: sea."}, "image": {"alt": "Four world maps. Sahara: North Africa and Arabia stand out. Amazon: the Amazon and the Congo basin stand out, Borneo and New Guinea too, Canada and Siberia weakly. Tromsø: mountainous coasts of Alaska, Norway and Patagonia. Tibet: dry highlands from North Africa to Central Asia and the western United States."}}
+# %% mystnb={"figure": {"name": "fig-03-world", "caption": "Cosine of one patch with every place on land. The Sahara patch finds the Sahara and Arabia; the Amazon patch finds the Amazon and the Congo, and nearly as strongly Siberia, Kazakhstan and central Canada. One seed; grey: sea."}, "image": {"alt": "Four world maps. Sahara: North Africa and Arabia stand out. Amazon: the Amazon, the Congo basin, Siberia, Kazakhstan and central Canada stand out. Tromsø: coasts of Alaska, Norway, western Europe, Patagonia and New Zealand. Tibet: Tibet, then parts of North Africa, the Near East, Central Asia and Australia."}}
 figure = et.maps.prediction_map(panels, "cosine with the image", diverging=True)
 plt.close(figure)
 figure
@@ -355,8 +355,8 @@ display(
 )
 
 # %% [markdown]
-# {numref}`fig-03-world` shows what the encoder has learned and what it cannot learn. It knows where deserts and rainforests are, on every continent. But the image of the Amazon
-# fits the Congo as well, and the northern forests a little, because at this resolution, in these colours, they look alike. The image leaves it open *where* it was taken, and the map
+# {numref}`fig-03-world` shows what the encoder has learned and what it cannot learn. The image of the Sahara fits the Sahara and Arabia with a cosine of about 0.5; the deserts of Australia and
+# southern Africa stay below 0.1. The image of the Amazon fits the Congo as well as the Amazon (about 0.4), and Siberia and central Canada nearly as well (about 0.3): at this resolution, in these colours, forests look alike. The image leaves it open *where* it was taken, and the map
 # shows that openness. Another modality may close it: names differ between Brazil, the Congo and Siberia.
 # That is the idea of the next notebook.
 #

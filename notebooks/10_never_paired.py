@@ -39,9 +39,9 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import roc_auc_score
 
 import earthtie_lite as et
-from earthtie_lite import modalities
 from earthtie_lite.coords import unit_vectors
-from earthtie_lite.experiments import results, retrieval
+from earthtie_lite.modalities import first_of_cells
+from earthtie_lite.results import retrieval, tables
 
 # %%
 size = et.profile(profile)
@@ -67,7 +67,7 @@ panels = {piece: np.full(shape, np.nan) for piece in pieces}
 for panel, values in zip(panels.values(), model.similarity(cells[land], vectors).T):
     panel[land.reshape(shape)] = values
 
-# %% mystnb={"figure": {"name": "fig-10-pieces", "caption": "Frequent pieces point to the lands of their languages; Llan, rare in the sample, points to Spanish names such as Llano and misses Wales. Cosine in the tied space between a piece of a name and every place on land. Grid of 1 degree, MELT, 20,000 pairs a modality, one seed."}, "image": {"alt": "Four world maps from dark blue to yellow. Novo is brightest over Russia, stan over Central and South Asia and over Scandinavia, San over Central America, the Pacific coast of South America and the Mediterranean; the map of Llan is much like that of San."}}
+# %% mystnb={"figure": {"name": "fig-10-pieces", "caption": "Frequent pieces point to the lands of their languages; Llan, rare in the sample, points to Spanish names and misses Wales. Cosine between a piece of a name and every place on land. MELT, one seed."}, "image": {"alt": "Four world maps from dark blue to yellow. Novo is brightest over Russia, stan over Central and South Asia and over Scandinavia, San over Central America, the Pacific coast of South America and the Mediterranean; the map of Llan is much like that of San."}}
 figure = et.maps.prediction_map(panels, "cosine in the tied space", cmap="cividis")
 plt.close(figure)
 figure
@@ -79,7 +79,8 @@ figure
 # piece *in the training sample*?
 
 # %%
-seen, unseen = modalities.thinned_names(), modalities.other_names()
+gazetteer, kept = first_of_cells()
+seen, unseen = gazetteer[kept], gazetteer[~kept]
 known = {tuple(place) for place in sample["text"].lonlat}
 seen = seen[[place in known for place in zip(seen["lon"], seen["lat"])]]
 places = unseen[["lon", "lat"]].to_numpy()
@@ -133,7 +134,7 @@ medians.style.format("{:,.0f}", na_rep="")
 #
 # Four images, and what the second route finds ({numref}`fig-10-examples`):
 
-# %% mystnb={"figure": {"name": "fig-10-examples", "caption": "The first guess is a place of a similar kind: a cold coast for ice, an island for an island, hundreds or thousands of kilometres away. The first four images of the report half that are not all one colour, the distance to the place that the model thinks of first, and the unseen names nearest to that place. One seed, no selection by result."}, "image": {"alt": "Four small satellite patches in a row, each with a distance in kilometres and three place names as its title."}}
+# %% mystnb={"figure": {"name": "fig-10-examples", "caption": "The first four images of the report half that are not all one colour, the distance to the place that the model thinks of first, and the unseen names nearest to that place. One seed, no selection by result."}, "image": {"alt": "Four small satellite patches in a row, each with a distance in kilometres and three place names as its title."}}
 where, patches = retrieval.unseen(1000)["satellite"]
 shown = np.flatnonzero(patches.std(axis=(2, 3)).mean(axis=1) > 15)[:4]
 guess = tied["place"].lonlat[retrieval.best_match(tied["satellite"], tied["place"])]
@@ -155,8 +156,8 @@ figure
 # 500 km is the share of queries whose match lies that near. For MELT, along both routes ({numref}`fig-10-routes`):
 
 # %%
-found = results.read_distances("retrieval").query("recipe == 'chosen'")
-display(Markdown(f"Made by {results.provenance('retrieval')}."))
+found = tables.read_distances("retrieval").query("recipe == 'chosen'")
+display(Markdown(f"Made by {tables.provenance('retrieval')}."))
 short = {"MELT satellite+lights+text": "MELT", "SALT satellite+lights+text": "SALT"}
 found["model"] = found["embedding"].replace(short)
 found.loc[found["setting"] == "inductive", "model"] = "MELT, region unseen"
@@ -169,19 +170,19 @@ radius = 500.0
 def recalls(some, by, against):
     """Return recall within the radius with intervals over seeds and cells."""
     sums = retrieval.recall_sums(some.rename(columns={against: "embedding"}), radius)
-    return results.intervals(sums, by)
+    return tables.intervals(sums, by)
 
 
 # %%
 routes = recalls(melt.drop(columns=["model", "target"]), ["pair"], "route")
-routes["cell"] = results.as_text(routes)
+routes["cell"] = tables.as_text(routes)
 order = list(dict.fromkeys(melt["pair"]))
 order = [*order[:2], *order[3:5], *order[6:8], *order[2::3]]
 routes.pivot(index="pair", columns="embedding", values="cell").loc[
     order, list(retrieval.ROUTES)
 ].fillna("")
 
-# %% mystnb={"figure": {"name": "fig-10-routes", "caption": "Asked directly, modalities that were never paired hardly find each other; through a place, images find names and names find images. Recall within 500 km on the report half, MELT with 100,000 places a modality; lines are 95 % intervals over seeds and cells. Black: chance; grey: the candidate nearest to the true place."}, "image": {"alt": "Six rows of pairs of modalities. Orange squares for the direct route lie near zero beside black marks for chance; blue dots for the route through a place lie far to the right where satellite images or names ask, and near zero where lights ask."}}
+# %% mystnb={"figure": {"name": "fig-10-routes", "caption": "Asked directly, modalities that were never paired hardly find each other; through a place, images find names and names find images. Recall within 500 km, report half; lines: 95 % intervals; black: chance; grey: nearest candidate."}, "image": {"alt": "Six rows of pairs of modalities. Orange squares for the direct route lie near zero beside black marks for chance; blue dots for the route through a place lie far to the right where satellite images or names ask, and near zero where lights ask."}}
 figure, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
 marks = dict(zip(retrieval.ROUTES, (("s", 6), ("o", 6), ("|", 14), ("|", 14))))
 colours = dict(zip(retrieval.ROUTES, (et.maps.CYCLE[1], et.maps.CYCLE[0], "#888888", "#000000")))
@@ -206,7 +207,7 @@ figure
 through = found[(found["route"] == "through a place") | (found["target"] == "place")]
 through = through[through["route"].isin(["through a place", "direct"])]
 models = recalls(through.drop(columns=["route", "target"]), ["pair"], "model")
-models["cell"] = results.as_text(models)
+models["cell"] = tables.as_text(models)
 kinds = ["MELT", "SALT", "MELT, region unseen", "untrained"]
 models.pivot(index="pair", columns="embedding", values="cell").loc[order, kinds]
 
@@ -225,7 +226,7 @@ display(
     )
 )
 
-# %% mystnb={"figure": {"name": "fig-10-distances", "caption": "The whole distribution says the same at every radius: the direct route runs beside chance, the one through a place far above it. Share of queries whose match lies within a distance, for names asked by images and images asked by names; MELT, all seeds together, report half."}, "image": {"alt": "Two panels with four rising curves over a logarithmic axis of kilometres. The grey curve of the nearest candidate rises first, then the blue one through a place; orange and black, direct and chance, rise together at thousands of kilometres."}}
+# %% mystnb={"figure": {"name": "fig-10-distances", "caption": "The route through a place is far above chance up to thousands of kilometres. The direct route is close to chance from images to names, a little above it from names to images. MELT, all seeds together, report half."}, "image": {"alt": "Two panels with four rising curves over a logarithmic axis of kilometres. The grey curve of the nearest candidate rises first, then the blue one through a place; orange and black, direct and chance, rise together at thousands of kilometres."}}
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
 for ax, pair in zip(axes, (images, words)):
     for route in retrieval.ROUTES:
@@ -283,7 +284,7 @@ display(
 # ## Summary
 #
 # - Tying through places makes a common space: pieces of names become maps, without any list of languages.
-# - Modalities that were never paired find each other through a place, not by their cosine: each has directions of its own.
+# - Modalities that were never paired find each other through a place, hardly by their cosine: each has directions of its own.
 # - Set four rows beside every retrieval: chance, random weights, a plain look-up, and the best that location alone allows.
 #
 # ## Exercises

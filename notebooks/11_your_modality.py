@@ -42,10 +42,9 @@ import torch
 from IPython.display import Markdown, display
 
 import earthtie_lite as et
-from earthtie_lite import checks
-from earthtie_lite.experiments import charts, evaluate, results
-from earthtie_lite.experiments.evaluate import Evaluation
-from earthtie_lite.experiments.inference import scores
+from earthtie_lite.results import charts, scoring, tables
+from earthtie_lite.results.intervals import scores
+from earthtie_lite.results.scoring import Evaluation
 
 size = et.profile(profile)
 
@@ -68,7 +67,7 @@ table.head()
 # ## What may be wrong with it?
 #
 # Tables of places have faults that no error message of a training would ever mention: a look-up that failed returns (0, 0), columns are swapped, places repeat. We break
-# a copy on purpose and look at it with {func}`~earthtie_lite.checks.check_places`.
+# a copy on purpose and look at it with {func}`~earthtie_lite.places.check_places`.
 
 # %%
 broken = table.head(400).reset_index(drop=True)
@@ -76,7 +75,7 @@ broken.loc[:4, ["lon", "lat"]] = 0.0
 broken.loc[10:19, ["lon", "lat"]] = broken.loc[20:29, ["lon", "lat"]].to_numpy()
 broken.loc[30, "lat"] = 151.2
 broken.loc[40:42, "zone"] = None
-checks.check_places(broken[["lon", "lat"]].to_numpy()).style.format(precision=3)
+et.check_places(broken[["lon", "lat"]].to_numpy()).style.format(precision=3)
 
 # %% [markdown]
 # What is certainly wrong is refused, with the row and the remedy. What may be wrong is said, once, as a warning. Nothing is dropped in silence.
@@ -130,7 +129,7 @@ runs = {
 }
 pd.Series({name: run.history["pairs"].iloc[-1] for name, run in runs.items()}, name="pairs seen")
 
-# %% mystnb={"figure": {"name": "fig-11-loss", "caption": "Zones stand still soon, since hundreds of places share each of them; images go on learning where they are from. Held-out loss of each modality while MELT trains with the user's table; 20,000 pairs a modality, one seed."}, "image": {"alt": "Four falling curves of the validation loss over the epochs, one a modality."}}
+# %% mystnb={"figure": {"name": "fig-11-loss", "caption": "Zones stand still soon, since hundreds of places share each of them; images go on learning where they are from. Held-out loss of each modality while MELT trains with the user's table; 20,000 pairs a modality, one seed."}, "image": {"alt": "Four curves of the validation loss over the epochs, one a modality. Satellite falls most; text and zones fall in the first epochs only, lights hardly."}}
 history = runs["MELT + zones"].history
 held_out = history.dropna(subset=["val_loss"]).set_index("epoch").filter(like="val_")
 held_out = held_out.drop(columns="val_loss").rename(columns=lambda name: name[4:])
@@ -152,14 +151,14 @@ figure
 # **circular** here, since the table holds it. The question is what it does for the others ({numref}`fig-11-gaps`).
 
 # %%
-tasks = evaluate.labelled(size.n_task)
+tasks = scoring.labelled(size.n_task)
 where = tasks["country"].lonlat
 z = {"coordinates": et.UnitVectors()(where), "harmonics": et.SphericalHarmonics(10)(where)}
 z |= {"untrained": encoder.embed(where)}
 z |= {name: run.model.embed(where) for name, run in runs.items()}
 ways = [Evaluation(split, (size.n_labels,)) for split in ("block", "random")]
 sums = pd.concat(
-    evaluate.score(array, tasks, seed, "development", ways).assign(embedding=name, seed=seed)
+    scoring.score(array, tasks, seed, "development", ways).assign(embedding=name, seed=seed)
     for name, array in z.items()
     for seed in range(3)
 )
@@ -167,9 +166,9 @@ shown = scores(sums, ["embedding", "task", "split"])
 shown = shown.pivot(index="embedding", columns=["split", "task"], values="score")
 shown.loc[list(z)].style.format(precision=2)
 
-# %% mystnb={"figure": {"name": "fig-11-gaps", "caption": "What the user's table changed: climate, which it holds, gains most; what it does for the other tasks is read from the intervals. MELT with the zones minus the row, in blocks, 95 % intervals over three draws of labels and cells; one training each. Blue dots exclude zero."}, "image": {"alt": "Four panels, one a task, of horizontal intervals around a line at zero: MELT with the zones minus MELT, minus the untrained encoder and minus harmonics."}}
+# %% mystnb={"figure": {"name": "fig-11-gaps", "caption": "Against MELT without the table, climate, which the table holds, is the only task whose interval excludes zero. MELT with the zones minus the row, blocks, 95 % intervals over labels and cells; one training each."}, "image": {"alt": "Four panels, one a task, of horizontal intervals around a line at zero: MELT with the zones minus MELT, minus the untrained encoder and minus harmonics."}}
 blocks = sums[sums["split"] == "block"]
-gaps = results.paired(blocks, "MELT + zones", ["MELT", "untrained", "harmonics"], ["task"])
+gaps = tables.paired(blocks, "MELT + zones", ["MELT", "untrained", "harmonics"], ["task"])
 gaps["name"] = "minus " + gaps["name"]
 figure = charts.differences(gaps, f"difference of the score, {size.n_labels} labels")
 plt.close(figure)
@@ -177,7 +176,7 @@ figure
 
 # %% tags=["hide-input"]
 mine = gaps[gaps["name"] == "minus MELT"].set_index("task")
-lines = [f"- {task}: {text}" for task, text in results.as_text(mine).items()]
+lines = [f"- {task}: {text}" for task, text in tables.as_text(mine).items()]
 helped = [task for task in mine.index if mine.loc[task, "low"] > 0]
 hurt = [task for task in mine.index if mine.loc[task, "high"] < 0]
 reading = [
@@ -206,7 +205,7 @@ panels = {kind: np.full(shape, np.nan) for kind in kinds}
 for panel, values in zip(panels.values(), model.similarity(cells[land], vectors).T):
     panel[land.reshape(shape)] = values
 
-# %% mystnb={"figure": {"name": "fig-11-zones", "caption": "Each zone is brightest where it lies: rain forest (Af) at the equator, hot desert (BWh) from the Sahara to Australia, boreal forest (Dfc) in the north, Mediterranean climate (Csa) on west coasts. Cosine in the tied space between a category and every place on land; one seed."}, "image": {"alt": "Four world maps from dark blue to yellow, one for each of four climate zones."}}
+# %% mystnb={"figure": {"name": "fig-11-zones", "caption": "Each zone is brightest where it lies: rain forest (Af), hot desert (BWh), boreal forest (Dfc), Mediterranean climate (Csa). Cosine in the tied space between a category and every place on land; one seed."}, "image": {"alt": "Four world maps from dark blue to yellow, one for each of four climate zones."}}
 figure = et.maps.prediction_map(panels, "cosine in the tied space", cmap="cividis")
 plt.close(figure)
 figure
@@ -249,11 +248,11 @@ shuffled = table.assign(zone=rng.permutation(table["zone"]))
 noise = et.Modality.from_frame(shuffled, "zones", categories=["zone"], duplicates="first")
 noisy = et.fit({**sample, "zones": noise}, config.replace(epochs=3 * size.passes // 4), encoder)
 z["MELT + noise"] = noisy.model.embed(where)
-scored = evaluate.score(z["MELT + noise"], tasks, 0, "development", ways[:1])
+scored = scoring.score(z["MELT + noise"], tasks, 0, "development", ways[:1])
 both = [scored.assign(embedding="MELT + noise", seed=0), blocks[blocks["seed"] == 0]]
-cost = results.paired(pd.concat(both), "MELT + noise", ["MELT"], ["task"])
+cost = tables.paired(pd.concat(both), "MELT + noise", ["MELT"], ["task"])
 assert np.isfinite(cost["difference"]).all()
-results.as_text(cost.set_index("task"))
+tables.as_text(cost.set_index("task"))
 
 # %% [markdown]
 # **Exercise 2 (modify).** Bring numbers beside the categories: the distance to the equator as a feature of its own. Which width has the modality now?
@@ -271,7 +270,7 @@ wider
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 towns = et.sample.places().query("country in ('DE', 'FR', 'IT')")[["lon", "lat"]].to_numpy()
-report = checks.check_places(towns[:, ::-1])
+report = et.check_places(towns[:, ::-1])
 assert report.loc["probably swapped", "places"] > 0.5 * len(towns)
 report.loc[["at sea", "probably swapped"]]
 

@@ -1,16 +1,9 @@
-"""How the fixtures in ``tests/first_edition`` were made, and the data that they need.
+"""Data and settings of the fixtures in ``tests/first_edition``, which version 0.1.0 wrote.
 
-The main function runs with the first edition alone (version 0.1.0, commit 08f09ba)::
-
-    OMP_NUM_THREADS=1 python tests/first_edition.py
-
-It computes the values with the functions of ``test_contract.py``, whose adapters must then name
-the functions of the first edition.
+The main function that wrote them stood in this file in the commit that added it.
 """
 
 import functools
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +13,6 @@ import torch
 import earthtie_lite as et
 
 FOLDER = Path(__file__).with_suffix("")
-PAPER_DATA = Path("/work/shared/data")
 STAGES = ("development", "report", "dynamics", "retrieval", "bottleneck")
 OPTIONS = [(d, n) for d in ("both", "to_location", "to_modality") for n in ("cross", "all")]
 COLUMNS = ["step", "epoch", "pairs", "loss", "val_loss", "logit_scale", "grad_norm"]
@@ -52,7 +44,7 @@ CELLS = {  # stage, and what is picked of its sums
 }
 
 
-def encoder(seed=0, degrees=6, width=48, out_dim=32, dropout=0.0, skip=3, tie_skip=False):
+def encoder(seed=0, degrees=6, width=48, out_dim=32, dropout=0.0, skip=3):
     torch.manual_seed(seed)
     return et.LocationEncoder(
         et.SphericalHarmonics(degrees),
@@ -62,12 +54,7 @@ def encoder(seed=0, degrees=6, width=48, out_dim=32, dropout=0.0, skip=3, tie_sk
         dropout=dropout,
         skip=skip,
         omega=10.0,
-        tie_skip=tie_skip,
     )
-
-
-def small(seed=0, dropout=0.2, **settings):
-    return encoder(seed, 4, 16, 12, dropout, 2, **settings)
 
 
 def settings(method, **changes):
@@ -142,86 +129,3 @@ def paper_files(folder):
     """Return the files with the paper's labels of population and biomes."""
     found = {"population": "gpw/*.tif", "biome": "ecoregions/*.shp"}
     return {name: next(folder.glob(pattern)) for name, pattern in found.items()}
-
-
-class Stopped(Exception):
-    """Raised by the callback that stops a run."""
-
-
-def stop(row):
-    if row["epoch"] == 1:
-        raise Stopped
-
-
-def save_runs(contract):
-    """Save every run and model; return the arrays and histories to compare with."""
-    arrays, ends, runs = {}, {}, FOLDER / "runs"
-    for name, config in STOPPED.items():
-        start = small().double() if name == "float64" else small()
-        try:
-            et.fit(pair(), config, start, save_to=runs / name, callback=stop)
-        except Stopped:
-            end = et.fit(pair(), config, resume_from=runs / name)
-        whole = et.fit(pair(), config, start)
-        state = contract.state_of(end)
-        assert all(t.equal(contract.state_of(whole)[k]) for k, t in state.items())
-        arrays |= {f"end {name} {k}": t.numpy() for k, t in state.items()}
-        ends[name] = end.history[COLUMNS].to_dict("list")
-
-    raw, lonlat = raw_tables(), sphere(120, 8)
-    frame = raw["soil"].assign(lon=lonlat[:, 0], lat=lonlat[:, 1], name=raw["names"])
-    images = et.RandomConvolutions.fit(raw["images"], n_filters=4)
-    ngrams = et.CharacterNGrams(16)
-    tables = [
-        et.Modality.from_frame(frame, "soil", "lon", "lat", ["ph"], categories=["kind"]),
-        et.Modality.from_frame(frame, "names", "lon", "lat", text="name", featuriser=ngrams),
-        et.Modality("images", lonlat, images(raw["images"]), images),
-    ]
-    brief = settings("melt", epochs=2, batch_size=48, val_fraction=0.0)
-    et.fit(tables, brief, small(1), save_to=runs / "tables")
-    et.fit(pair(), brief, small(2, tie_skip=True), save_to=runs / "tie_skip")
-    own = brief.replace(scales="own")
-    et.fit(pair(), own, small(3), save_to=runs / "own_scales")
-    et.load(runs / "tables").model.save_pretrained(runs / "earthtie")
-    encoders = [et.load(runs / name).model.encoder for name in ("melt", "salt")]
-    joined = et.JoinedEncoders.fit(encoders, sphere(200, 11), seed=0)
-    joined.save_pretrained(runs / "joined")
-    for name in (*RUNS, *SAVED, "own_scales"):
-        model = et.load_pretrained(runs / name)
-        arrays[f"saved {name}"] = model.embed(sphere(20, 9))
-    for kind, values in raw.items():
-        model = et.load(runs / "tables").model
-        arrays[f"encoded {kind}"] = model.embed_modality(kind, values[:9])
-    return arrays, ends
-
-
-def main():
-    import test_contract as contract
-
-    assert et.__version__ == "0.1.0"
-    torch.set_num_threads(1)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    arrays, ends = save_runs(contract)
-    arrays |= {f"embed {name}": contract.embeddings(name) for name in MODELS}
-    arrays |= {f"tied {name}": contract.tied(name) for name in ("text", "satellite", "lights")}
-    numbers = {
-        group: {case: compute(*case.split()) for case in cases}
-        for group, (compute, cases, _) in contract.NUMBERS.items()
-    }
-    numbers |= {
-        "ends": ends,
-        "covered": {stage: contract.covered(stage) for stage in ("dynamics", "retrieval")},
-        "signatures": {name: contract.signature(name) for name in CONTRACT.split()},
-        "commands": contract.commands(),
-        "spec": encoder(skip=3, tie_skip=True).spec,
-    }
-    for stage in ("development", "report", "bottleneck"):
-        n = 60_000 if stage == "development" else contract.internal("N_PLACES")
-        tasks = contract.internal("labelled")(n, paper_files(PAPER_DATA))
-        numbers["covered"][stage] = contract.covered(stage, tasks)
-    np.savez_compressed(FOLDER / "arrays.npz", **arrays)
-    (FOLDER / "numbers.json").write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Figures: projection, land, colours of values and of missing data, shared scales, no network."""
+"""Figures: projection, land, colours of values and missing data, shared scales, no network."""
 
 import socket
 
@@ -13,8 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 import earthtie_lite as et
-from earthtie_lite import maps
-from earthtie_lite import sample as embedded
+from earthtie_lite import maps, sample as embedded
 
 PLATE = ccrs.PlateCarree()
 
@@ -89,19 +88,19 @@ def test_world_maps_are_equal_earth_with_land_drawn():
     assert colour_at(figure, axes[0], (-150.0, 10.0)) == pytest.approx((1, 1, 1))
 
 
-def test_without_land_a_map_is_refused(monkeypatch):
+def test_a_map_without_land_is_refused(monkeypatch):
     empty = embedded.land().iloc[:0]
     monkeypatch.setattr(embedded, "land", lambda: empty)
     with pytest.raises(ValueError, match="holds no land to draw"):
         maps.world()
 
 
-def test_drawing_asks_nothing_of_the_network(no_network):
+def test_drawing_needs_no_network(no_network):
     maps.points_map({"satellite": [[10.0, 20.0]]}).canvas.draw()
     maps.prediction_map({"truth": np.ones((18, 36))}, "metres").canvas.draw()
 
 
-def test_points_are_drawn_where_they_are():
+def test_points_are_drawn_at_their_places():
     places = np.array([[15.0, 20.0], [-100.0, 40.0]])
     figure = maps.points_map({"satellite": places, "mine": places[:1]}, size=200, title="Places")
     first, second = geo_axes(figure)
@@ -113,12 +112,12 @@ def test_points_are_drawn_where_they_are():
     assert (first.get_title(), second.get_title()) == ("satellite, 2 places", "mine, 1 places")
 
 
-def test_a_map_of_no_points_is_refused():
+def test_a_map_without_points_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         maps.points_map({})
 
 
-def test_a_grid_has_its_centres_north_first():
+def test_a_grid_starts_in_the_north_west():
     lonlat, (height, width) = maps.grid(10.0)
     assert (height, width, lonlat.shape) == (18, 36, (648, 2))
     assert lonlat[0].tolist() == [-175, 85]
@@ -127,7 +126,7 @@ def test_a_grid_has_its_centres_north_first():
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, 31, np.nan, np.inf])
-def test_a_bad_spacing_is_refused(bad):
+def test_an_invalid_spacing_is_refused(bad):
     with pytest.raises(ValueError, match=r"spacing_deg must lie in \(0, 30\], got"):
         maps.grid(bad)
 
@@ -141,24 +140,15 @@ def latitudes():
     return values
 
 
-def test_a_prediction_map_is_a_figure_in_equal_earth(latitudes):
-    figure = maps.prediction_map({"truth": latitudes, "MELT": latitudes / 2}, "degrees")
-    assert isinstance(figure, Figure)
-    assert all(isinstance(ax.projection, ccrs.EqualEarth) for ax in geo_axes(figure))
-    assert [ax.get_title() for ax in geo_axes(figure)] == ["truth", "MELT"]
-
-
-def test_panels_share_their_limits_and_one_labelled_bar(latitudes):
+def test_panels_share_their_limits_and_one_labelled_colour_bar(latitudes):
+    (mesh,) = meshes(maps.prediction_map({"truth": latitudes}, "degrees", limits=(-50, 70)))
+    assert mesh.get_clim() == (-50, 70)
     figure = maps.prediction_map({"truth": latitudes, "MELT": 3 * latitudes}, "latitude (degrees)")
     one, other = meshes(figure)
+    assert [ax.get_title() for ax in geo_axes(figure)] == ["truth", "MELT"]
     assert one.get_clim() == other.get_clim()
     bars = [ax for ax in figure.axes if not hasattr(ax, "projection")]
     assert [bar.get_xlabel() for bar in bars] == ["latitude (degrees)"]
-
-
-def test_limits_given_are_the_limits(latitudes):
-    (mesh,) = meshes(maps.prediction_map({"truth": latitudes}, "degrees", limits=(-50, 70)))
-    assert mesh.get_clim() == (-50, 70)
 
 
 def test_a_diverging_scale_is_centred_on_zero(latitudes):
@@ -167,7 +157,7 @@ def test_a_diverging_scale_is_centred_on_zero(latitudes):
     assert low == -high < 0
 
 
-def test_values_are_drawn_where_they_are_and_missing_ones_grey(latitudes):
+def test_values_are_drawn_at_their_places_and_missing_ones_grey(latitudes):
     figure = maps.prediction_map({"truth": latitudes}, "degrees", limits=(-90, 90))
     (ax,), (mesh,) = geo_axes(figure), meshes(figure)
     for place in ((-30.0, 42.5), (60.0, -32.5), (-30.0, -52.5)):
@@ -195,7 +185,7 @@ def test_east_and_west_are_not_swapped():
         ({"truth": np.full((18, 36), np.nan)}, "panel 'truth' has no values"),
     ],
 )
-def test_panels_that_are_no_grid_are_refused(panels, message):
+def test_panels_other_than_global_grids_are_refused(panels, message):
     with pytest.raises(ValueError, match=message):
         maps.prediction_map(panels, "metres")
 
@@ -211,7 +201,7 @@ def test_loss_curves_show_training_and_held_out_losses(history):
     assert below.lines[0].get_ydata().tolist() == history["val_satellite"].dropna().tolist()
 
 
-def test_loss_curves_of_a_run_without_held_out_blocks_are_drawn(history):
+def test_loss_curves_are_drawn_without_validation_losses(history):
     plain = history.drop(columns=["val_satellite", "val_lights"]).assign(val_loss=np.nan)
     figure = maps.loss_curves(plain)
     figure.canvas.draw()
@@ -236,7 +226,7 @@ def test_live_curves_are_redrawn_after_each_epoch(history, monkeypatch):
     assert plt.get_fignums() == []
 
 
-def test_probe_bars_have_a_panel_a_task_and_a_row_an_embedding(summary):
+def test_probe_bars_have_a_panel_per_task_and_a_row_per_embedding(summary):
     figure = maps.probe_bars(summary)
     assert [ax.get_title() for ax in figure.axes] == ["elevation", "climate"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["R2", "accuracy"]
@@ -246,21 +236,18 @@ def test_probe_bars_have_a_panel_a_task_and_a_row_an_embedding(summary):
     assert legend == ["random split", "block split"]
 
 
-def test_probe_bars_draw_both_ends_of_an_interval(summary):
+def test_probe_bars_have_an_interval_if_there_is_one(summary):
     figure = maps.probe_bars(summary.assign(mean=0.5, low=0.1, high=0.6))
     (lines,) = figure.axes[0].containers[0].lines[2]
     drawn = [segment[:, 0] for segment in lines.get_segments()]
     np.testing.assert_allclose(drawn, [[0.1, 0.6]] * 3)
-
-
-def test_probe_bars_of_scores_without_an_interval_are_drawn(summary):
     figure = maps.probe_bars(summary.assign(low=np.nan, high=np.nan))
     figure.canvas.draw()
     drawn = figure.axes[0].containers[0].lines[0].get_xdata()
     assert list(drawn) == [0.5] * 3
 
 
-def test_the_colours_of_the_modalities_can_be_told_apart():
+def test_the_modalities_have_different_colours():
     assert set(et.modalities.NAMES) <= set(maps.COLOURS)
     assert len(set(maps.COLOURS.values())) == len(maps.COLOURS)
     assert len(set(maps.CYCLE)) == len(maps.CYCLE)

@@ -1,6 +1,4 @@
-"""Modalities: the embedded sample, a user's own table, and every bad input."""
-
-import itertools
+"""Modalities: the embedded sample, and tables of the user."""
 
 import numpy as np
 import pandas as pd
@@ -8,17 +6,17 @@ import pytest
 from PIL import Image
 
 import earthtie_lite as et
-from earthtie_lite import modalities
-from earthtie_lite import sample as embedded
+from earthtie_lite import modalities, sample as embedded
 from earthtie_lite.coords import block_ids, great_circle_km, hold_out, sample_sphere
+from earthtie_lite.features import read_images
 from earthtie_lite.modalities import (
     NAMES,
     PATCH_PIXELS,
+    _complete_rows,
+    _mean_by_place,
     as_modalities,
-    nearest_name,
     thinned_names,
 )
-from earthtie_lite.own import read_images
 
 TWO = np.array([[10.0, 20.0], [30.0, 40.0]])
 
@@ -47,44 +45,30 @@ def test_the_sample_has_three_modalities_of_n_places(sample):
         assert m.features.dtype == np.float32
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(NAMES, 2)))
-def test_no_two_modalities_share_a_coordinate(sample, one, other):
+def test_modalities_and_tasks_share_no_coordinate(sample):
+    places = [m.lonlat for m in sample.values()]
+    places.append(et.load_task("elevation", n=2000, seed=0).lonlat)
     for axis in (0, 1):
-        assert not np.isin(sample[one].lonlat[:, axis], sample[other].lonlat[:, axis]).any()
+        both = np.concatenate([np.unique(lonlat[:, axis]) for lonlat in places])
+        assert len(np.unique(both)) == len(both)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_modality_shares_a_place_with_the_tasks(sample, name):
-    task = et.load_task("elevation", n=2000, seed=0)
-    for axis in (0, 1):
-        assert not np.isin(task.lonlat[:, axis], sample[name].lonlat[:, axis]).any()
-
-
-def test_fewer_places_are_the_first_of_more(sample):
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one(sample):
     fewer = et.load_sample(n=200)
     for name in NAMES:
         np.testing.assert_array_equal(fewer[name].lonlat, sample[name].lonlat[:200])
+    np.testing.assert_array_equal(fewer["text"].features, sample["text"].features[:200])
 
 
-def test_text_features_of_fewer_places_are_the_first_of_more(sample):
-    fewer = et.load_sample(n=200, modalities=["text"])["text"]
-    np.testing.assert_array_equal(fewer.features, sample["text"].features[:200])
-
-
-def test_another_seed_draws_other_places(sample):
-    other = et.load_sample(n=600, seed=1)
-    for name in NAMES:
-        assert (other[name].lonlat != sample[name].lonlat).any()
-
-
-def test_the_same_seed_draws_the_same_sample(sample):
-    again = et.load_sample(n=600, seed=0)
+def test_the_seed_determines_the_sample(sample):
+    again, other = (et.load_sample(n=600, seed=seed) for seed in (0, 1))
     for name in NAMES:
         np.testing.assert_array_equal(again[name].lonlat, sample[name].lonlat)
         np.testing.assert_array_equal(again[name].features, sample[name].features)
+        assert (other[name].lonlat != sample[name].lonlat).any()
 
 
-def test_a_part_of_the_sample_is_the_same_as_in_the_whole(sample):
+def test_one_modality_alone_is_the_same_as_among_others(sample):
     part = et.load_sample(n=600, modalities=["lights"])
     assert list(part) == ["lights"]
     np.testing.assert_array_equal(part["lights"].features, sample["lights"].features)
@@ -107,14 +91,16 @@ def test_features_of_names_belong_to_their_places(sample):
     np.testing.assert_allclose(m.featuriser(names), m.features[rows], rtol=0, atol=1e-6)
 
 
-def test_images_lie_on_land(sample):
+def test_images_lie_all_over_the_land(sample):
     for name in ("satellite", "lights"):
         assert embedded.is_land(sample[name].lonlat).all()
+    lonlat = sample["satellite"].lonlat
+    for inland in ([[100.0, 62.0]], [[-100.0, 45.0]], [[20.0, 0.0]], [[135.0, -25.0]]):
+        assert great_circle_km(lonlat, np.repeat(inland, len(lonlat), axis=0)).min() < 1000
 
 
-@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("name", ["satellite", "lights"])
-def test_filters_are_cut_from_the_training_part_alone(sample, name, fraction, monkeypatch):
+def test_filters_are_cut_outside_the_blocks_that_may_be_held_out(name, monkeypatch):
     seen = []
     fit = et.RandomConvolutions.fit
 
@@ -128,16 +114,17 @@ def test_filters_are_cut_from_the_training_part_alone(sample, name, fraction, mo
     expected = embedded.raster(name).patches(m.lonlat[kept], PATCH_PIXELS[name])
     np.testing.assert_array_equal(seen[0], expected)
     assert kept.any()
-    assert not hold_out(m.lonlat, fraction, buffer_km=embedded.PATCH_KM)[0][kept].any()
+    for fraction in (0.1, 0.3, 0.5):
+        assert not hold_out(m.lonlat, fraction)[0][kept].any()
 
 
-def test_names_are_thinned_to_one_a_cell():
+def test_names_are_thinned_to_one_per_cell():
     frame = thinned_names()
     cells = block_ids(frame[["lon", "lat"]].to_numpy(), modalities.NAME_SPACING_KM)
     assert len(np.unique(cells)) == len(frame)
 
 
-def test_the_most_populous_name_of_a_cell_stays():
+def test_the_most_populous_name_of_a_cell_is_kept():
     frame, kept = embedded.places(), thinned_names()
     cell = block_ids(frame[["lon", "lat"]].to_numpy(), modalities.NAME_SPACING_KM)
     largest = frame.groupby(cell)["population"].max()
@@ -151,19 +138,33 @@ def test_a_hundred_thousand_places_can_be_drawn():
     assert len(np.unique(drawn, axis=0)) == 100_000
 
 
-@pytest.mark.parametrize("bad", [1, 0, -5, 100_001, 2.5, "many", None])
-def test_a_bad_number_of_places_is_refused(bad):
-    with pytest.raises(ValueError, match=r"n must be an integer in \[2, 100000\], got"):
-        et.load_sample(n=bad)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(({"n": bad}, "n must be an integer of at least 2, got") for bad in (1, -5, 2.5, None)),
+        ({"n": 100_001}, "n must be at most 100,000, got 100,001"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+        ({"modalities": ["text", "smell"]}, r"unknown modality \['smell'\]: the sample has"),
+        ({"modalities": []}, r"unknown modality \[\]: the sample has \['satellite'"),
+        ({"exclude": "Africa"}, "exclude must be a function of places"),
+        ({"exclude": lambda places: places[:, 0] < 999}, "exclude leaves out every place"),
+    ],
+)
+def test_an_invalid_setting_of_the_sample_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        et.load_sample(**{"n": 10, **settings})
 
 
-@pytest.mark.parametrize("bad", [["smell"], ["text", "smell"], []])
-def test_an_unknown_modality_is_refused(bad):
-    with pytest.raises(ValueError, match=r"unknown modality .*: the sample has \['satellite'"):
-        et.load_sample(n=10, modalities=bad)
+def test_excluded_places_are_left_out_of_every_modality():
+    def west(places):
+        return places[:, 0] < 0
+
+    for m in et.load_sample(n=200, exclude=west).values():
+        assert len(m) == 200
+        assert not west(m.lonlat).any()
 
 
-def test_a_modality_keeps_float64_places_and_float32_features():
+def test_places_are_float64_and_features_float32():
     m = et.Modality("soil", [[10, 20], [30, 40]], [[1], [2]])
     assert (m.lonlat.dtype, m.features.dtype) == (np.float64, np.float32)
     assert repr(m) == "Modality('soil', 2 places, 1 features)"
@@ -183,9 +184,10 @@ def test_a_modality_keeps_float64_places_and_float32_features():
         ("soil", TWO, np.ones((2, 4)), "'soil' are constant: nothing to learn"),
         ("soil", [[20, 100.0], [3, 4]], np.eye(2), "latitude must lie in .* 100 in row 0; is the"),
         ("soil", TWO, [["a"], ["b"]], "features of modality 'soil' must be numbers"),
+        ("loss", TWO, np.eye(2), "a modality cannot be named 'loss'"),
     ],
 )
-def test_a_bad_modality_is_refused(name, lonlat, features, message):
+def test_an_invalid_modality_is_refused(name, lonlat, features, message):
     with pytest.raises(ValueError, match=message):
         et.Modality(name, lonlat, features)
 
@@ -194,23 +196,16 @@ def test_numeric_columns_become_a_modality(table):
     m = et.Modality.from_frame(table, name="soil", features=["ph", "clay"])
     np.testing.assert_array_equal(m.lonlat, table[["lon", "lat"]])
     np.testing.assert_allclose(m.features, table[["ph", "clay"]], rtol=1e-6)
-
-
-def test_a_text_column_becomes_a_modality(table):
-    m = et.Modality.from_frame(table, name="town", text="name")
-    np.testing.assert_allclose(m.features, et.CharacterNGrams()(list(table["name"])), atol=1e-6)
-
-
-def test_columns_of_coordinates_may_have_any_name(table):
-    renamed = table.rename(columns={"lon": "x", "lat": "y"})
-    m = et.Modality.from_frame(renamed, name="soil", lon="x", lat="y", features=["ph"])
-    np.testing.assert_array_equal(m.lonlat, table[["lon", "lat"]])
-
-
-def test_a_filtered_table_keeps_rows_together(table):
     m = et.Modality.from_frame(table[table["ph"] > 6], name="soil", features=["ph"])
     np.testing.assert_array_equal(m.lonlat, [[2.3, 48.9], [36.8, -1.3]])
     np.testing.assert_allclose(m.features[:, 0], [7.2, 6.6], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ngrams", [None, et.CharacterNGrams(16)])
+def test_a_text_column_becomes_a_modality(table, ngrams):
+    m = et.Modality.from_frame(table, name="town", text="name", featuriser=ngrams)
+    assert m.featuriser == (ngrams or et.CharacterNGrams())
+    np.testing.assert_allclose(m.features, m.featuriser(list(table["name"])), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +222,7 @@ def test_a_filtered_table_keeps_rows_together(table):
         ({"features": ["ph"], "lon": "lat", "lat": "clay"}, None),
     ],
 )
-def test_a_bad_table_is_refused(table, settings, message):
+def test_an_unusable_table_is_refused(table, settings, message):
     if message is None:
         table = table.assign(clay=[10, 20, 120])
         message = r"latitude must lie in \[-90, 90\], got 120 in row 2"
@@ -258,11 +253,6 @@ def test_a_missing_value_in_a_table_is_refused(table, settings, column, value):
         et.Modality.from_frame(table, name="own", **settings)
 
 
-def test_missing_values_in_columns_that_are_not_used_do_not_matter(table):
-    table.loc[1, "ph"] = np.nan
-    assert len(et.Modality.from_frame(table, name="town", text="name")) == 3
-
-
 def test_rows_that_lack_a_value_are_dropped_and_counted_on_request(table):
     table.loc[1, "ph"] = np.nan
     with pytest.warns(UserWarning, match="^left out 1 of 3 rows, which lack a value$") as record:
@@ -282,7 +272,7 @@ def test_a_table_that_lacks_values_everywhere_is_refused(table):
 
 
 @pytest.mark.filterwarnings("ignore:left out 1 of")
-def test_errors_count_rows_of_the_table_as_it_came(table):
+def test_errors_count_the_rows_of_the_table_before_any_were_dropped(table):
     table.loc[0, "ph"] = np.nan
     table["ph"] = [np.nan, 7.2, np.inf]
     with pytest.raises(ValueError, match="'ph' must hold finite numbers, got inf in row 2"):
@@ -301,32 +291,32 @@ def test_errors_count_rows_of_the_table_as_it_came(table):
             "longitude must be a number of degrees, got '13,4' in row 0; decimal commas",
         ),
         ({"lat": ["52.5", "48.9", "south"]}, {"missing": "drop"}, "latitude .*'south' in row 2"),
-        ({}, {"features": "ph"}, r"features must be a list of columns; write \['ph'\]"),
-        ({}, {"categories": "name"}, r"categories must be a list of columns; write \['name'\]"),
+        ({}, {"features": "ph"}, r"must be lists of columns; write \[column\]"),
+        ({}, {"categories": "name"}, r"must be lists of columns; write \[column\]"),
         ({}, {"categories": ["flat"]}, r"columns \['flat'\] are constant: leave them out"),
         ({}, {"categories": ["kind"]}, r"columns \['kind'\] not found"),
         ({}, {"images": "photo"}, r"columns \['photo'\] not found"),
         ({}, {"images": "name", "text": "name"}, "give either features"),
         ({}, {"categories": ["name"], "text": "name"}, "give either features"),
         ({}, {"featuriser": et.CharacterNGrams()}, "a featuriser encodes text or images, not"),
-        ({}, {"missing": "skip"}, r"missing must be one of \('error', 'drop'\), got 'skip'"),
-        ({}, {"text": ["name"]}, r"text must be one column, got \['name'\]"),
+        ({}, {"missing": "skip"}, r"unknown missing 'skip': expected one of \('error', 'drop'\)"),
+        ({}, {"text": ["name"]}, r"text and images must be one column, got \['name'\]"),
         ({"ph": [5.1, "n.a.", 1]}, {"missing": "drop"}, r"got 'n\.a\.' in row 1; for text"),
         ({"ph": ["5,1", "7,0", "6,6"]}, {}, r"got '5,1' in row 0; decimal commas are not read"),
         ({"ph": [5.1, 1e39, 1]}, {}, r"finite numbers, got 1e\+39 in row 1"),
         ({"ph": pd.Timestamp("2020-01-01")}, {}, "finite numbers, got Timestamp"),
-        ({}, {"duplicates": "last"}, "duplicates must be one of .*'warn', .*, got 'last'"),
+        ({}, {"duplicates": "last"}, r"unknown duplicates 'last': expected one of \('warn'"),
         ({"name": ["Berlin", 7, "Nairobi"]}, {"text": "name"}, "must be text, got 7 in row 1"),
     ],
 )
-def test_another_bad_table_is_refused(table, changes, settings, message):
+def test_unusable_values_and_settings_are_refused(table, changes, settings, message):
     if not {"features", "categories", "text", "images"} & set(settings):
         settings = {"features": ["ph"], **settings}
     with pytest.raises(ValueError, match=message):
         et.Modality.from_frame(table.assign(**changes), name="own", **settings)
 
 
-def test_what_is_no_table_is_refused(table):
+def test_input_other_than_a_table_with_rows_is_refused(table):
     with pytest.raises(ValueError, match="expected a data frame, got str; read the file first"):
         et.Modality.from_frame("soil.csv", name="soil", features=["ph"])
     with pytest.raises(ValueError, match="the table has no rows: at least one place is needed"):
@@ -336,7 +326,7 @@ def test_what_is_no_table_is_refused(table):
         et.Modality.from_frame(twice, name="soil", features=["ph"])
 
 
-def test_numbers_may_be_text_and_places_a_geometry(table):
+def test_numbers_may_be_text_and_places_may_be_a_geometry(table):
     import geopandas as gpd
 
     points = gpd.points_from_xy(table["lon"], table["lat"], crs=4326).to_crs(3857)
@@ -348,18 +338,11 @@ def test_numbers_may_be_text_and_places_a_geometry(table):
     assert len(et.Modality.from_frame(renamed, name="soil", features=["ph"])) == 3
 
 
-def test_categories_stand_beside_numbers(table):
+def test_categories_follow_the_numbers(table):
     m = et.Modality.from_frame(table, name="own", features=["ph"], categories=["name"])
     np.testing.assert_array_equal(m.features[:, 1:], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
     np.testing.assert_allclose(m.features[:, 0], table["ph"], rtol=1e-6)
     np.testing.assert_array_equal(m.featuriser(table[:2]), m.features[:2])
-
-
-def test_a_text_column_can_be_encoded_by_another_featuriser(table):
-    ngrams = et.CharacterNGrams(16)
-    m = et.Modality.from_frame(table, name="town", text="name", featuriser=ngrams)
-    assert m.featuriser is ngrams
-    np.testing.assert_allclose(m.features, ngrams(list(table["name"])), atol=1e-6)
 
 
 @pytest.fixture
@@ -374,22 +357,17 @@ def photos(tmp_path):
     return frame
 
 
-def test_images_become_a_modality(photos, tmp_path):
+def test_image_files_are_encoded_by_filters_from_outside_the_held_out_blocks(photos, tmp_path):
     m = et.Modality.from_frame(photos, name="photos", images="file", folder=tmp_path, size=9)
-    assert isinstance(m.featuriser, et.RandomConvolutions)
     raw = read_images(photos["file"], tmp_path, 9)
     np.testing.assert_allclose(m.features, m.featuriser(raw), atol=1e-6)
-
-
-def test_filters_of_images_are_cut_outside_the_blocks_that_may_be_held_out(photos, tmp_path):
-    m = et.Modality.from_frame(photos, name="photos", images="file", folder=tmp_path, size=9)
     kept = hold_out(m.lonlat, 0.5, buffer_km=embedded.PATCH_KM)[1]
     raw = read_images(photos["file"][kept], tmp_path, 9)
     assert 0 < len(raw) < 40
     np.testing.assert_array_equal(m.featuriser.filters, et.RandomConvolutions.fit(raw).filters)
 
 
-def test_images_that_may_all_be_held_out_need_a_featuriser(photos, tmp_path):
+def test_images_need_a_featuriser_if_all_may_be_held_out(photos, tmp_path):
     held_out = photos[~hold_out(photos[["lon", "lat"]], 0.5, buffer_km=embedded.PATCH_KM)[1]]
     settings = {"name": "photos", "images": "file", "folder": tmp_path, "size": 9}
     with pytest.raises(ValueError, match="every image lies in a block that may be held out"):
@@ -430,13 +408,13 @@ def test_a_repeated_place_is_kept_with_a_warning(repeated):
     [("keep", [5.1, 7.2, 6.6, 6.1]), ("first", [5.1, 7.2, 6.6]), ("mean", [5.6, 7.2, 6.6])],
 )
 @pytest.mark.filterwarnings("error")
-def test_what_becomes_of_a_repeated_place_can_be_chosen(repeated, duplicates, ph):
+def test_repeated_places_are_kept_dropped_or_averaged_on_request(repeated, duplicates, ph):
     m = et.Modality.from_frame(repeated, name="soil", features=["ph"], duplicates=duplicates)
     np.testing.assert_array_equal(m.lonlat, repeated[["lon", "lat"]][: len(ph)])
     np.testing.assert_allclose(m.features[:, 0], ph, rtol=1e-6)
 
 
-def test_the_mean_of_texts_and_categories_is_that_of_their_features(repeated):
+def test_averaging_texts_and_categories_averages_their_features(repeated):
     m = et.Modality.from_frame(repeated, name="town", text="name", duplicates="mean")
     both = et.CharacterNGrams()(["Berlin", "Spandau"])
     np.testing.assert_allclose(m.features[0], both.mean(axis=0), atol=1e-6)
@@ -444,7 +422,7 @@ def test_the_mean_of_texts_and_categories_is_that_of_their_features(repeated):
     assert m.features[0].tolist() == [0.5, 0, 0, 0.5]
 
 
-def test_swapped_columns_and_failed_look_ups_are_warned_of():
+def test_swapped_columns_and_places_at_zero_give_a_warning():
     frame = embedded.places()
     frame = frame[frame["country"] == "KE"][:50]
     with pytest.warns(UserWarning, match="of 50 places are probably swapped, the first in row 0"):
@@ -454,7 +432,7 @@ def test_swapped_columns_and_failed_look_ups_are_warned_of():
         et.Modality.from_frame(lost, name="town", text="name")
 
 
-def test_warnings_count_rows_of_the_table_as_it_came(repeated):
+def test_warnings_count_the_rows_of_the_table_before_any_were_dropped(repeated):
     gone = pd.DataFrame({"lon": [7.5], "lat": [47.5], "ph": [np.nan]})
     table = pd.concat([gone, repeated], ignore_index=True)
     with pytest.warns(UserWarning, match="left out 1 of 5|first in row 4: ") as record:
@@ -464,42 +442,39 @@ def test_warnings_count_rows_of_the_table_as_it_came(repeated):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_sound_table_is_taken_without_a_warning(table):
+def test_a_valid_table_gives_no_warning(table):
     et.Modality.from_frame(table, name="own", features=["ph", "clay"], categories=["name"])
 
 
-def test_sentences_of_a_travel_guide_become_a_modality(paper_data):
-    guide = pd.read_csv(paper_data / "wikivoyage" / "wikivoyage_bylines.csv")[:500]
-    m = et.Modality.from_frame(guide, name="travel", text="byline", duplicates="first")
-    assert m.features.shape == (len(guide.drop_duplicates(["lon", "lat"])), 256)
+def test_features_are_averaged_by_place_in_order_of_first_occurrence():
+    places = np.array([[180.0, 5.0], [1.0, 2.0], [-180.0, 5.0], [3.0, 4.0], [180.0, 5.0]])
+    features = np.array([[1, 10], [2, 20], [4, 10], [3, 30], [7, 40]], dtype=np.float32)
+    where, means = _mean_by_place(places, features)
+    np.testing.assert_array_equal(where, [[180, 5], [1, 2], [3, 4]])
+    np.testing.assert_array_equal(means, [[4, 20], [2, 20], [3, 30]])
+    assert means.dtype == np.float32
 
 
-def test_modalities_come_alone_in_a_sequence_or_in_a_mapping(three):
+def test_dropping_rows_keeps_the_numbers_of_the_others():
+    frame = pd.DataFrame({"x": [1.0, None, 3, 4], "y": 1.0, "a": ["a", "b", " ", "d"]})
+    frame = frame.set_index(pd.Index([9, 8, 7, 6]))
+    kept, places = _complete_rows(frame, "x", "y", ["a"], "drop")
+    assert places.tolist() == [[1.0, 1.0], [4.0, 1.0]]
+    assert kept.index.tolist() == [0, 3]
+    assert kept["a"].tolist() == ["a", "d"]
+
+
+def test_modalities_are_accepted_alone_in_a_sequence_or_in_a_mapping(three):
     assert as_modalities(three[0]) == three[:1]
     assert as_modalities(iter(three)) == three
     assert as_modalities({m.name: m for m in three}) == three
 
 
-def test_bad_collections_of_modalities_are_refused(three):
-    with pytest.raises(ValueError, match="at least one modality is needed"):
-        as_modalities([])
-    with pytest.raises(ValueError, match="expected a Modality, got int"):
-        as_modalities([3])
+def test_invalid_collections_of_modalities_are_refused(three):
+    for bad in ([], [3], [three[0], None]):
+        with pytest.raises(ValueError, match="expected at least one Modality, got"):
+            as_modalities(bad)
     with pytest.raises(ValueError, match=r"names of modalities must differ, got \['soil', 'soil'"):
         as_modalities([three[0], three[0]])
     with pytest.raises(ValueError, match=r"keys \['x'\] differ from the modalities' names"):
         as_modalities({"x": three[0]})
-
-
-def test_places_of_images_spread_over_the_land(sample):
-    lonlat = sample["satellite"].lonlat
-    for city in ([[100.0, 62.0]], [[-100.0, 45.0]], [[20.0, 0.0]], [[135.0, -25.0]]):
-        assert great_circle_km(lonlat, np.repeat(city, len(lonlat), axis=0)).min() < 1000
-
-
-def test_the_nearest_name_is_found_with_its_distance():
-    names = thinned_names()
-    places = names[["lon", "lat"]].to_numpy()[10:14]
-    row, km = nearest_name(places + np.array([0.0, 0.01]))
-    assert row.tolist() == [10, 11, 12, 13]
-    np.testing.assert_allclose(km, 1.11, atol=0.01)

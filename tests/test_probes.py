@@ -1,16 +1,24 @@
-"""Probes: splits that do not leak, scores that can be told in advance, intervals."""
+"""Probes: splits that do not leak, scores known in advance, intervals, and ridge."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn.model_selection
 from scipy import stats
+from sklearn.linear_model import Ridge, RidgeClassifier
+from sklearn.model_selection import GroupKFold
 
 import earthtie_lite as et
 from earthtie_lite.coords import block_ids, sample_sphere, unit_vectors
-from earthtie_lite.probes import draw_split, fit_probe, score
-from earthtie_lite.protocol import CELL_KM
-from earthtie_lite.ridge import PENALTIES
+from earthtie_lite.probes import (
+    CELL_KM,
+    FOLDS,
+    PENALTIES,
+    draw_split,
+    fit_probe,
+    fit_ridge,
+    score,
+)
 from earthtie_lite.tasks import Task
 
 N = 3000
@@ -40,34 +48,25 @@ SPLITS = pytest.mark.parametrize("split", ["random", "block"])
 
 
 @SPLITS
-def test_labelled_and_scored_places_are_disjoint(lonlat, split):
+def test_labelled_places_are_disjoint_from_a_quarter_that_is_scored(lonlat, split):
     part = draw_split(lonlat, split, seed=0)
     assert sorted([*part.pool, *part.scored]) == list(range(N))
+    assert len(part.scored) / N == pytest.approx(0.25, abs=0.04)
     labels = part.labels(500, 0)
     assert set(labels) <= set(part.pool)
     assert len(labels) == len(set(labels)) == 500
+    np.testing.assert_array_equal(part.labels(100, 0), labels[:100])
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_scored_block_has_a_label(lonlat, seed):
     part, blocks = draw_split(lonlat, "block", seed), block_ids(lonlat, CELL_KM)
     assert not set(blocks[part.pool]) & set(blocks[part.scored])
+    np.testing.assert_array_equal(part.groups, blocks)
 
 
 @SPLITS
-def test_about_a_quarter_of_the_places_is_scored(lonlat, split):
-    for seed in range(3):
-        scored = draw_split(lonlat, split, seed).scored
-        assert len(scored) / N == pytest.approx(0.25, abs=0.04)
-
-
-def test_the_groups_are_the_blocks_of_the_places(lonlat):
-    part = draw_split(lonlat, "block", 0)
-    np.testing.assert_array_equal(part.groups, block_ids(lonlat, CELL_KM))
-
-
-@SPLITS
-def test_the_seed_draws_the_split(lonlat, split):
+def test_the_seed_determines_the_split(lonlat, split):
     one, same, other = (draw_split(lonlat, split, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.scored, same.scored)
     assert set(one.scored) != set(other.scored)
@@ -82,27 +81,28 @@ def test_a_linear_target_is_recovered(linear_task, z, split):
 
 @SPLITS
 @pytest.mark.parametrize("kind", ["linear", "ridge"])
-def test_classes_that_a_plane_divides_are_recovered(class_task, z, split, kind):
+def test_linearly_separable_classes_are_recovered(class_task, z, split, kind):
     scores = et.probe(z, class_task, n_labels=500, split=split, probe=kind, seeds=1)
     assert (scores["score"] > 0.85).all()
     assert (scores["metric"] == "accuracy").all()
 
 
 @SPLITS
-def test_noise_scores_nothing(linear_task, split):
+def test_noise_scores_zero(linear_task, split):
     noise = np.random.default_rng(5).normal(size=(N, 40))
     scores = et.probe(noise, linear_task, n_labels=300, split=split, seeds=3)
     assert (scores["score"].abs() < 0.08).all()
 
 
-def test_nearest_neighbours_read_what_is_near(lonlat):
+def test_nearest_neighbours_predict_a_smooth_target(lonlat):
     task = Task("height", lonlat, unit_vectors(lonlat)[:, 2] ** 2, "regression", "m")
     scores = et.probe(et.UnitVectors(), task, 1000, "random", "neighbours", seeds=1)
     assert scores["score"][0] > 0.95
     assert np.isnan(scores["penalty"][0])
+    assert scores["embedding"][0] == "UnitVectors"  # the name of its class
 
 
-def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
+def test_an_embedding_that_only_identifies_blocks_fails_in_the_block_split():
     # A target that is constant in each block, and an embedding that only tells blocks apart.
     many = sample_sphere(15_000, np.random.default_rng(7))
     lonlat = many[block_ids(many, CELL_KM) % 5 == 0]
@@ -118,31 +118,14 @@ def test_an_embedding_that_leaks_the_block_is_exposed_by_the_block_split():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_random_split_is_spread_over_the_globe_whatever_drew_the_places(seed):
+def test_a_random_split_with_the_seed_of_the_places_is_uniform(seed):
     places = sample_sphere(N, np.random.default_rng(seed))
     scored = places[draw_split(places, "random", seed).scored]
     assert (scored[:, 0] < 0).mean() == pytest.approx(0.5, abs=0.08)
 
 
-def test_a_scale_of_the_embedding_does_not_matter(linear_task, z):
-    plain, scaled = (
-        et.probe(x, linear_task, n_labels=100, seeds=1)["score"][0]
-        for x in (z, z * np.logspace(-4, 4, 8) + 1000)
-    )
-    assert plain == pytest.approx(scaled, abs=1e-6)
-
-
-def test_each_embedding_gets_its_own_penalty(linear_task, z):
-    noise = np.random.default_rng(5).normal(size=(N, 40))
-    good, useless = (
-        et.probe(x, linear_task, n_labels=100, seeds=1)["penalty"][0] for x in (z, noise)
-    )
-    assert good == min(PENALTIES)
-    assert useless >= 100
-
-
 @SPLITS
-def test_the_penalty_is_chosen_in_groups(linear_task, z, split, monkeypatch):
+def test_cross_validation_keeps_groups_together(linear_task, z, split, monkeypatch):
     seen, divide = [], sklearn.model_selection.GroupKFold.split
 
     def record(self, x, y=None, groups=None):
@@ -160,7 +143,7 @@ def test_the_penalty_is_chosen_in_groups(linear_task, z, split, monkeypatch):
         assert not set(groups[train]) & set(groups[held_out])
 
 
-def test_standardisation_and_penalty_do_not_see_the_scored_places(linear_task, z):
+def test_standardisation_and_penalty_do_not_depend_on_the_scored_places(linear_task, z):
     part = draw_split(linear_task.lonlat, "block", 0)
     other = z.copy()
     other[part.scored] *= 1000
@@ -175,13 +158,13 @@ def test_a_class_without_labels_counts_as_an_error():
     assert got == {"metric": "accuracy", "score": 0.5, "score_seen": pytest.approx(2 / 3)}
 
 
-def test_r2_is_one_minus_the_unexplained_part():
+def test_r2_is_one_minus_the_unexplained_variance():
     truth, predicted = np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 1.0])
     assert score(predicted, truth, truth, "regression")["score"] == pytest.approx(1 - 1 / 2)
 
 
 @SPLITS
-def test_an_array_a_function_and_a_model_score_alike(make_encoder, lonlat, split):
+def test_an_array_a_function_and_a_model_score_the_same(make_encoder, lonlat, split):
     encoder = make_encoder()
     task = Task("height", lonlat, unit_vectors(lonlat)[:, 2], "regression", "m")
     rows = [
@@ -191,7 +174,7 @@ def test_an_array_a_function_and_a_model_score_alike(make_encoder, lonlat, split
     assert rows == pytest.approx([rows[0]] * 4, abs=1e-9)
 
 
-def test_scores_have_one_row_a_draw(linear_task, z):
+def test_scores_have_one_row_per_draw(linear_task, z):
     scores = et.probe(z, linear_task, n_labels=50, split="random", seeds=3, name="mine")
     assert scores["seed"].tolist() == [0, 1, 2]
     assert set(scores["embedding"]) == {"mine"}
@@ -203,12 +186,7 @@ def test_scores_have_one_row_a_draw(linear_task, z):
     )
 
 
-def test_the_embedding_is_named_by_its_class(linear_task):
-    scores = et.probe(et.UnitVectors(), linear_task, n_labels=50, split="random", seeds=1)
-    assert scores["embedding"][0] == "UnitVectors"
-
-
-def test_a_summary_is_the_mean_with_a_t_interval(linear_task, z):
+def test_a_summary_has_the_mean_and_a_t_interval(linear_task, z):
     scores = et.probe(z[:, :4], linear_task, n_labels=60, split="random", seeds=4)
     (row,) = et.summarise(scores).to_dict("records")
     low, high = stats.t.interval(
@@ -218,32 +196,27 @@ def test_a_summary_is_the_mean_with_a_t_interval(linear_task, z):
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
 
 
-def test_a_summary_of_one_draw_has_no_interval(linear_task, z):
-    (row,) = et.summarise(et.probe(z, linear_task, n_labels=60, seeds=1)).to_dict("records")
-    assert np.isfinite(row["mean"])
-    assert np.isnan(row["low"])
-    assert np.isnan(row["high"])
-
-
-def test_a_summary_has_a_row_a_group(linear_task, z):
+def test_a_summary_has_one_row_per_group_and_no_interval_for_one_draw(linear_task, z):
     parts = [
-        et.probe(x, linear_task, n_labels=60, split=split, seeds=2, name=name)
+        et.probe(x, linear_task, n_labels=60, split=split, seeds=1, name=name)
         for name, x in (("all", z), ("half", z[:, :4]))
         for split in ("random", "block")
     ]
     summary = et.summarise(pd.concat(parts))
     assert summary[["embedding", "split"]].drop_duplicates().shape == (4, 2)
-    assert (summary["draws"] == 2).all()
+    assert (summary["draws"] == 1).all()
+    assert np.isfinite(summary["mean"]).all()
+    assert summary[["low", "high"]].isna().all(axis=None)
 
 
-def test_a_fitted_probe_predicts_anywhere(lonlat):
+def test_a_fitted_probe_predicts_at_any_place(lonlat):
     task = Task("height", lonlat, 1000 * unit_vectors(lonlat)[:, 2], "regression", "m")
     predict = fit_probe(et.SphericalHarmonics(3), task, np.arange(500))
     got = predict([[10.0, 0.0], [20.0, 30.0], [0.0, 90.0]])
     np.testing.assert_allclose(got, [0, 500, 1000], atol=5)
 
 
-def test_a_fitted_probe_sees_its_rows_alone(lonlat):
+def test_a_fitted_probe_depends_on_its_rows_only(lonlat):
     target = unit_vectors(lonlat)[:, 2].copy()
     target[500:] = 1e6
     task = Task("height", lonlat, target, "regression", "m")
@@ -265,7 +238,7 @@ def test_a_fitted_probe_sees_its_rows_alone(lonlat):
         ({"n_labels": 2900}, r"2900 labels were asked for, \d+ places may have one"),
     ],
 )
-def test_a_bad_setting_is_refused(linear_task, z, settings, message):
+def test_an_invalid_setting_is_refused(linear_task, z, settings, message):
     with pytest.raises(ValueError, match=message):
         et.probe(z, linear_task, **settings)
 
@@ -289,20 +262,112 @@ def test_a_fitted_probe_of_an_array_is_refused(linear_task, z):
 
 
 @pytest.mark.parametrize("rows", [[], [0, 3000], [0.5], [-1]])
-def test_rows_that_a_task_does_not_have_are_refused(linear_task, rows):
+def test_rows_outside_the_task_are_refused(linear_task, rows):
     with pytest.raises(ValueError, match="rows must be numbers from 0 to 2999"):
         fit_probe(et.UnitVectors(), linear_task, rows)
 
 
-def test_labels_in_a_single_block_are_refused():
+def test_places_in_a_single_block_are_refused():
     near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
     task = Task("town", near, near[:, 0], "regression", "m")
     with pytest.raises(ValueError, match="the labels lie in a single cell"):
         fit_probe(et.UnitVectors(), task, np.arange(100))
-
-
-def test_places_in_a_single_block_cannot_be_split_in_blocks():
-    near = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
-    task = Task("town", near, near[:, 0], "regression", "m")
     with pytest.raises(ValueError, match="50 labels were asked for, 0 places may have one"):
-        et.probe(et.UnitVectors(), task, 50, "block")
+        et.probe(et.UnitVectors(), task, 50, "block", seeds=1)
+
+
+DRAW = np.random.default_rng(0)
+N_RIDGE, WIDTH = 400, 12
+PLACES = np.stack([DRAW.uniform(-180, 180, N_RIDGE), DRAW.uniform(-60, 80, N_RIDGE)], axis=1)
+Z = DRAW.normal(size=(N_RIDGE, WIDTH)) * 10.0 ** DRAW.uniform(-2, 2, WIDTH) + 5
+HIDDEN = Z @ (DRAW.normal(size=(WIDTH, 4)) / Z.std(axis=0)[:, None])
+HEIGHT = HIDDEN[:, 0] + DRAW.normal(size=N_RIDGE) * 3
+KIND = (HIDDEN[:, 1:] + DRAW.normal(size=(N_RIDGE, 3)) * 3).argmax(axis=1) * 2  # classes 0, 2, 4
+TASKS = {
+    "height": Task("height", PLACES, HEIGHT, "regression", "m"),
+    "kind": Task("kind", PLACES, KIND, "classification", "kind", tuple("abcde")),
+}
+ROWS = DRAW.permutation(N_RIDGE)[:150]
+GROUPS = DRAW.integers(0, 20, N_RIDGE)
+
+
+def ridge(z, tasks, rows, elsewhere=None, **settings):
+    fitted = fit_ridge(z, tasks, rows, GROUPS[rows], **settings)
+    return {
+        name: probe.predict(z if elsewhere is None else elsewhere) for name, probe in fitted.items()
+    }
+
+
+def penalties(z):
+    return {name: probe.penalty for name, probe in fit_ridge(z, TASKS, ROWS, GROUPS[ROWS]).items()}
+
+
+def by_sklearn(name, penalty):
+    x = Z[ROWS]
+    x = (Z - x.mean(axis=0)) / x.std(axis=0)
+    y = TASKS[name].target
+    model = {"height": Ridge, "kind": RidgeClassifier}[name](penalty)
+    return model.fit(x[ROWS], y[ROWS]).predict(x)
+
+
+@pytest.mark.parametrize("penalty", [0.1, 10.0, 1e4])
+def test_ridge_predictions_equal_those_of_scikit_learn(penalty):
+    predicted = ridge(Z, TASKS, ROWS, penalties=(penalty,))
+    np.testing.assert_allclose(predicted["height"], by_sklearn("height", penalty), atol=1e-8)
+    np.testing.assert_array_equal(predicted["kind"], by_sklearn("kind", penalty))
+
+
+def test_the_ridge_penalty_has_the_best_cross_validation_score():
+    x = (Z[ROWS] - Z[ROWS].mean(axis=0)) / Z[ROWS].std(axis=0)
+    folds = list(GroupKFold(FOLDS, shuffle=True, random_state=0).split(x, groups=GROUPS[ROWS]))
+    best = {}
+    for name, model in (("height", Ridge), ("kind", RidgeClassifier)):
+        y = TASKS[name].target[ROWS]
+        losses = []
+        for penalty in PENALTIES:
+            wrong = 0.0
+            for kept, left in folds:
+                predicted = model(penalty).fit(x[kept], y[kept]).predict(x[left])
+                wrong += (
+                    ((predicted - y[left]) ** 2).sum()
+                    if name == "height"
+                    else (predicted != y[left]).sum()
+                )
+            losses.append(wrong)
+        best[name] = PENALTIES[int(np.argmin(losses))]
+    assert penalties(Z) == best
+
+
+def test_ridge_probes_of_several_tasks_are_independent():
+    both = ridge(Z, TASKS, ROWS)
+    for name, task in TASKS.items():
+        alone = ridge(Z, {name: task}, ROWS)[name]
+        np.testing.assert_allclose(alone, both[name], atol=1e-8)
+
+
+def test_the_units_of_the_embedding_do_not_matter():
+    scaled = Z * 10.0 ** np.arange(-6, 6)
+    assert penalties(scaled) == penalties(Z)
+    np.testing.assert_allclose(
+        ridge(scaled, TASKS, ROWS)["height"], ridge(Z, TASKS, ROWS)["height"]
+    )
+
+
+def test_a_constant_column_changes_nothing():
+    wider = np.concatenate([Z, np.full((N_RIDGE, 1), 7.0)], axis=1)
+    elsewhere = wider.copy()
+    elsewhere[:, -1] = -3.0
+    expected = ridge(Z, TASKS, ROWS)["height"]
+    np.testing.assert_allclose(ridge(wider, TASKS, ROWS, elsewhere)["height"], expected)
+
+
+def test_there_may_be_more_columns_than_labels():
+    wide = DRAW.normal(size=(N_RIDGE, 300))
+    predicted = ridge(wide, TASKS, ROWS)
+    assert np.isfinite(predicted["height"]).all()
+
+
+def test_ridge_predicts_only_classes_with_labels():
+    rows = ROWS[KIND[ROWS] != 4]
+    predicted = ridge(Z, TASKS, rows)["kind"]
+    assert set(predicted) <= {0, 2}

@@ -1,4 +1,4 @@
-"""The bar shows in a terminal and nowhere else."""
+"""The progress bar of a training."""
 
 import io
 
@@ -14,7 +14,7 @@ def rows(n):
     return [{"epoch": epoch, "loss": 7.0 - epoch, "val_loss": 5.0} for epoch in range(n)]
 
 
-def test_a_terminal_sees_the_epochs_and_the_losses():
+def test_a_terminal_shows_epochs_and_losses():
     screen = Terminal()
     bar = et.ProgressBar(3, file=screen)
     for row in rows(3):
@@ -23,7 +23,7 @@ def test_a_terminal_sees_the_epochs_and_the_losses():
     assert "loss=5.000" in screen.getvalue()
 
 
-def test_nothing_is_written_where_there_is_no_terminal():
+def test_nothing_is_written_outside_a_terminal():
     page = io.StringIO()
     bar = et.ProgressBar(3, file=page)
     for row in rows(3):

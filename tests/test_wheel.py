@@ -42,11 +42,15 @@ def test_the_wheel_holds_the_data_and_is_not_large(wheel):
     for name in (
         "data/sample/satellite.tif",
         "data/pretrained/melt3/model.safetensors",
+        "data/pretrained/manifest.json",
         "data/results/report/sums.parquet",
+        "data/results/manifest.json",
         "py.typed",
+        "__init__.pyi",
     ):
         assert f"earthtie_lite/{name}" in names
-    assert not any(name.startswith(("tests/", "notebooks/", "book/")) for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"earthtie_lite"}
+    assert not any("experiments" in name for name in names)
 
 
 def test_the_three_lines_of_the_readme_run_without_a_checkout(site, tmp_path):

@@ -54,7 +54,7 @@ def main() -> None:
 @main.command(epilog="\b\nExample:\n  earthtie models")
 def models() -> None:
     """List the trained models that travel with the package."""
-    from ..pretrained import list_pretrained
+    from ..runs import list_pretrained
 
     for name, line in list_pretrained().items():
         click.echo(f"{name:<10} {line}")
@@ -118,7 +118,7 @@ def map_(
     """
     import matplotlib
 
-    from ..models import EarthTie
+    from ..model import EarthTie
     from .similarity import map_grid, similarity_grid, write_similarity
 
     if text.startswith("--"):
@@ -206,7 +206,7 @@ def grid(
     """
     import numpy as np
 
-    from ..storage import human
+    from ..files import human
     from .grid import check_name, embed_grid, part_of
     from .pixels import make_grid
 

@@ -13,8 +13,8 @@ import click
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..joined import JoinedEncoders
-    from ..models import EarthTie
+    from ..encoders import JoinedEncoders
+    from ..model import EarthTie
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -123,7 +123,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 def open_model(name: str) -> "EarthTie | JoinedEncoders":
     """Load a model by its name or from its folder."""
-    from ..pretrained import load_pretrained
+    from ..runs import load_pretrained
 
     try:
         return load_pretrained(name)
@@ -135,12 +135,14 @@ def open_model(name: str) -> "EarthTie | JoinedEncoders":
 
 def check_run(folder: Path, resume: bool) -> None:
     """Refuse, before work starts, a folder that a run cannot be saved in."""
-    holds_run = (folder / "run.json").is_file()
-    if resume and not holds_run:
+    from ..runs import holds_run
+
+    held = holds_run(folder)
+    if resume and not held:
         raise click.UsageError(f"{folder} holds no run to resume")
-    if holds_run and not resume:
+    if held and not resume:
         raise click.UsageError(f"{folder} holds a run: add --resume or choose another folder")
-    if not holds_run and folder.is_dir() and any(folder.iterdir()):
+    if not held and folder.is_dir() and any(folder.iterdir()):
         raise click.UsageError(f"{folder} is not empty and holds no run: choose another folder")
     check_writable(folder)
 

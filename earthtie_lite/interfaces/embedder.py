@@ -28,7 +28,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     columns : pair of str or int, optional
         The columns of longitude and latitude, by label or position; all others are left out (a
         ``ColumnTransformer`` keeps them). By default both columns of an array, and of a table its

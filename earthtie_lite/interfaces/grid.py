@@ -1,6 +1,5 @@
 """Embeddings on a regular grid, as a Cloud-Optimised GeoTIFF."""
 
-import importlib
 import itertools
 import json
 import math
@@ -13,10 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import __version__
 from ..features import Features
-from ..storage import check_space, sha256, to_disk, write_atomic
-from .pixels import WORLD, PixelGrid, make_grid, tiles
-from .pixels import grid_lonlat as grid_lonlat  # belongs to what this file offers
+from ..files import check_space, sha256, to_disk, write_atomic
+from .pixels import (
+    WORLD,
+    PixelGrid,
+    grid_lonlat as grid_lonlat,  # belongs to what this file offers
+    make_grid,
+    tiles,
+)
 from .tables import Embeds, as_model, column_names, embed_places
 
 if TYPE_CHECKING:
@@ -51,7 +56,7 @@ def embed_grid(
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     path : str or Path
         Ending in .tif. The file appears, or is replaced, when it is whole.
     bounds : (left, bottom, right, top)
@@ -102,7 +107,7 @@ def embed_grid(
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
     tags = {
         "EARTHTIE_MODEL": type(made).__name__ if model is made else Path(str(model)).name,
-        "EARTHTIE_VERSION": importlib.import_module("earthtie_lite").__version__,
+        "EARTHTIE_VERSION": __version__,
     }
     folder = part_of(path)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import maps
-from .. import sample as embedded
+from .. import maps, sample as embedded
 from ..features import Features
-from ..models import EarthTie
-from ..storage import write_atomic
+from ..files import write_atomic
+from ..model import EarthTie
 from .pixels import WORLD, Bounds, PixelGrid, make_grid, tiles
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def similarity_grid(
     ----------
     model : EarthTie
     tied : array, shape (1, tied_dim)
-        From :meth:`~earthtie_lite.models.EarthTie.embed_modality`.
+        From :meth:`~earthtie_lite.model.EarthTie.embed_modality`.
     grid : PixelGrid
     progress : callable, optional
         Is told after each tile how many are done, and how many there are.

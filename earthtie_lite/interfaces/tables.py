@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..checks import ADVICE, check_places
 from ..coords import Array, as_lonlat, great_circle_km
 from ..features import Features
-from ..places import Faults, lonlat_of
-from ..pretrained import load_pretrained
-from ..storage import whole
+from ..files import whole
+from ..places import ADVICE, Faults, check_places, lonlat_of
+from ..runs import load_pretrained
 from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def embed_table(
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
         Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed.
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     lon, lat : label, optional
         Columns of longitude and latitude.
     prefix : str
@@ -259,7 +258,7 @@ def embed_file(
     target : str or Path
         Ending likewise. It appears, or is replaced, when it is whole.
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.pretrained.load_pretrained` takes it, or a model.
+        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     lon, lat : str, optional
         Columns of longitude and latitude, found as in
         :func:`~earthtie_lite.places.lonlat_of`.

@@ -19,7 +19,7 @@ from .console import (
 )
 
 if TYPE_CHECKING:
-    from ..config import TrainConfig
+    from ..config import Method, TrainConfig
     from ..modalities import Modality
 
 SAMPLE = ("satellite", "lights", "text")  # the modalities of the embedded sample
@@ -90,7 +90,7 @@ BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at
 @click.option("--resume", is_flag=True, help="Go on with the run in FOLDER, same settings.")
 def train(
     folder: Path,
-    method: str,
+    method: "Method",
     modalities: tuple[str, ...],
     table: Path | None,
     name: str | None,
@@ -111,6 +111,7 @@ def train(
     from ..config import TrainConfig
     from ..modalities import load_sample
     from ..progress import ProgressBar
+    from ..runs import holds_run
     from ..train import fit
 
     check_run(folder, resume)
@@ -138,7 +139,7 @@ def train(
             sample, config, save_to=folder, resume_from=folder if resume else None, callback=shown
         )
     except KeyboardInterrupt:
-        saved = (folder / "run.json").is_file()
+        saved = holds_run(folder)
         raise KeyboardInterrupt(
             "The same command with --resume goes on after the last whole epoch."
             if saved
@@ -163,7 +164,9 @@ def train(
 
 def _fitting(config: "TrainConfig", sample: "Iterable[Modality]") -> "TrainConfig":
     """Lower the size of a batch until an epoch has a few."""
-    from ..batches import split_rows, steps_per_epoch
+    from numpy.random import default_rng
+
+    from ..train import METHODS, split_rows
 
     rows, _ = split_rows(list(sample), config)
     fewest = min(len(some) for some in rows.values())
@@ -171,7 +174,7 @@ def _fitting(config: "TrainConfig", sample: "Iterable[Modality]") -> "TrainConfi
     largest = share * (len(rows) if config.method == "melt" else 1)
     config = config.replace(batch_size=max(2, min(config.batch_size, largest)))
     if config.batch_size < BATCH:
-        steps = steps_per_epoch(rows, config)
+        steps = len(list(METHODS[config.method](rows, config.batch_size, default_rng(), 0)))
         click.echo(f"a batch has {config.batch_size} pairs, {steps} batches are an epoch")
     return config
 

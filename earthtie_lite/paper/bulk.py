@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..features import BATCH, Columns, Features, Featuriser, input_key
-from ..storage import cache_folder, sha256, write_atomic
+from ..files import cache_folder, sha256, write_atomic
 
 
 def encode_to_disk(

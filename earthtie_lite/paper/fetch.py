@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..storage import cache_folder, check_space, human, write_atomic
+from ..files import cache_folder, check_space, human, write_atomic
 from .archives import check_name
 from .catalogue import SOURCES, Source
 from .transfer import beside, size_of, transfer

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..devices import pick_device
+from ..config import Device, pick_device
 from ..features import Features, Featuriser
-from ..storage import sha256
+from ..files import sha256
 
 RANDOM = "random"  # in the place of weights
 MISSING = re.compile(r"operator torchvision::(nms|qnms) does not exist")
@@ -102,7 +102,7 @@ class Tower(Featuriser):
     weights: str | Path | None = None
     sha256: str | None = None
     batch: int = 32
-    device: str = "auto"
+    device: Device = "auto"
 
     def __post_init__(self) -> None:
         if self.batch < 1:

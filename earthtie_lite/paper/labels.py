@@ -1,11 +1,14 @@
-"""Labelled places as others published them, in tables: SatCLIP's label sets, air temperature."""
+"""Labels that the sample does not hold: the paper's sources, SatCLIP's label sets, temperature."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..coords import Array
 from ..tasks import Task
+from . import sources, terrain
 from .files import read_table, table_columns, table_places
 
 
@@ -131,3 +134,65 @@ def _task(path: str | Path, column: str, known: LabelSet, lon: str, lat: str) ->
     left_out = f", {(~kept).sum():,} of {len(kept):,} rows without a label left out"
     source = Path(path).name + (left_out if not kept.all() else "")
     return Task(known.task, places, label, known.kind, known.unit, classes, source)
+
+
+def paper_task(name: str, places: Array, path: str | Path) -> Task:
+    """Label places (N, 2) from the paper's source in a file, and drop those without a label.
+
+    Parameters
+    ----------
+    name : {"population", "biome", "country", "elevation"}
+    lonlat : array, shape (N, 2), degrees
+    path : str or Path
+        Population density of GPWv4.11 (GeoTIFF), RESOLVE's Ecoregions 2017, GADM 4.1 or Natural
+        Earth's countries, or a folder of terrain tiles, {zoom}/{x}/{y}.tif or .png.
+    """
+    file = Path(path).name
+    if name == "population":
+        density = sources.population_density(path, places)
+        kept = _labelled(~np.isnan(density), path)
+        return Task(
+            name,
+            places[kept],
+            np.log10(1 + density[kept]),
+            "regression",
+            "log10(1 + people per km2)",
+            (),
+            f"GPWv4.11, {file}",
+            "independent of the gazetteer, so not circular; counts spread evenly over census units",
+        )
+    if name == "elevation":
+        metres = terrain.elevation(path, places)
+        kept = _labelled(~np.isnan(metres), path)
+        caveat = "relief shading in the imagery shows mountains"
+        source = f"terrain tiles, {file}"
+        return Task(name, places[kept], metres[kept], "regression", "m", (), source, caveat)
+    if name == "country":
+        number, classes = sources.country(path, places)
+        kept = _labelled(number >= 0, path)
+        caveat = "disputed areas belong to whom the source gives them"
+        return Task(
+            name, places[kept], number[kept], "classification", "country", classes, file, caveat
+        )
+    number = sources.biome(path, places)
+    kept = _labelled(number > 0, path)
+    return Task(
+        name,
+        places[kept],
+        number[kept] - 1,
+        "classification",
+        "biome",
+        sources.BIOMES,
+        file,
+        "drawn by experts from climate and vegetation, which satellites see",
+    )
+
+
+def _labelled(kept: NDArray[np.bool_], path: str | Path) -> NDArray[np.bool_]:
+    """Check that at least two places have a label."""
+    if kept.sum() < 2:
+        raise ValueError(
+            f"{path} labels {kept.sum()} of {len(kept)} places on land, at least 2 are needed; "
+            "take the global file"
+        )
+    return kept

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import sample as embedded
-from ..coords import Array
+from ..coords import Array, stream
 from ..features import CharacterNGrams, Featuriser
-from ..storage import cache_folder, write_atomic
-from ..streams import stream
+from ..files import cache_folder, write_atomic
 from .fetch import fetch
 from .observations import S2_BANDS, S2_PIXELS
 from .towers import BgeTexts, DinoImages, MocoSentinel2

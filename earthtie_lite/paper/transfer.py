@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..storage import check_space
+from ..files import check_space
 
 if TYPE_CHECKING:
     import requests

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import earthtie_lite as et
-from earthtie_lite.experiments import embeddings
-from earthtie_lite.experiments.embeddings import embed, smooth_features
-from earthtie_lite.experiments.rows import TRAINED, Embedding, Recipe
+from data.experiments import embeddings
+from data.experiments.embeddings import embed
+from data.experiments.rows import TRAINED, Embedding, Recipe
 from earthtie_lite.modalities import thinned_names
-from earthtie_lite.protocol import in_report_half
+from earthtie_lite.results.peers import smooth_features
+from earthtie_lite.results.protocol import in_report_half
 
 TINY = Recipe(
     "tiny", n=300, pairs=1_200, batch_size=64, n_degrees=3, width=16, out_dim=8, dropout=0.0
@@ -94,24 +95,6 @@ def test_a_skip_is_in_the_encoder_and_its_width():
     with_skip = dataclasses.replace(TINY, skip=2, out_dim=12)
     assert with_skip.encoder(0).embed(PLACES).shape == (200, 12)
     assert with_skip.encoder(0).tied_dim == 8
-
-
-def test_smooth_features_are_as_steep_as_the_harmonics_they_stand_for():
-    places = et.coords.sample_sphere(4000, np.random.default_rng(0))
-    near = et.coords.to_lonlat(
-        et.coords.unit_vectors(places) + 1e-4 * np.random.default_rng(1).normal(size=(4000, 3))
-    )
-    step = np.square(et.coords.unit_vectors(near) - et.coords.unit_vectors(places)).sum(axis=1)
-
-    def steepness(encode):
-        z = encode(places)
-        return (np.square(encode(near) - z).sum(axis=1) / step).mean() / np.square(z).mean()
-
-    for degrees in (3, 5, 10):
-        waves = [steepness(lambda x, s=s, d=degrees: smooth_features(x, d, s)) for s in range(40)]
-        harmonics = steepness(lambda x, d=degrees: et.SphericalHarmonics(d)(x))
-        assert smooth_features(places, degrees, 0).shape == (4000, degrees**2)
-        assert np.mean(waves) == pytest.approx(harmonics, rel=0.2)
 
 
 def test_a_control_of_the_skip_replaces_its_columns_alone(tmp_path):

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from data.experiments.pairing import ARRANGEMENTS, REGION_KM, _regions, load_arranged
 from earthtie_lite.coords import block_ids
-from earthtie_lite.experiments.pairing import ARRANGEMENTS, REGION_KM, _regions, load_arranged
 from earthtie_lite.modalities import NAMES, thinned_names
 
 N = 400

@@ -5,12 +5,15 @@ import json
 
 import pytest
 
-from earthtie_lite.experiments.rows import TRAINED, Embedding, Recipe
+from data.experiments.rows import TRAINED, Embedding, Recipe
+from earthtie_lite.encoders import LocationEncoder
+from earthtie_lite.results import variants
 
 TINY = Recipe(
     "tiny", n=300, pairs=1_200, batch_size=64, n_degrees=3, width=16, out_dim=8, dropout=0.0
 )
 S, SL = ("satellite",), ("satellite", "lights")
+SIZES = ("n", "pairs", "batch_size")
 
 
 def test_every_variant_sees_the_same_pairs():
@@ -37,65 +40,72 @@ def test_names_tell_method_and_modalities(settings, name):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "message"),
     [
-        {"kind": "magic"},
-        {"kind": "harmonics", "setting": "seductive"},
-        {"kind": TRAINED},
-        {"kind": "reference"},
-        {"kind": "reference, noise", "method": "melt", "modalities": S},
-        {"kind": "untrained", "method": "melt", "modalities": S},
+        ({"kind": "magic"}, "unknown embedding"),
+        ({"kind": "harmonics", "setting": "seductive"}, "unknown setting"),
+        ({"kind": TRAINED}, "with method"),
+        ({"kind": "reference"}, "with method"),
+        ({"kind": "reference, noise", "method": "melt", "modalities": S}, "with method"),
+        ({"kind": "untrained", "method": "melt", "modalities": S}, "with method"),
+        ({"kind": TRAINED, "method": "melt", "modalities": "text"}, "must be a tuple of"),
+        ({"kind": TRAINED, "method": "melt", "modalities": ("sattelite",)}, "must be a tuple of"),
+        ({"kind": "reference", "modalities": S, "setting": "inductive"}, "cannot be inductive"),
     ],
 )
-def test_impossible_rows_are_refused(settings):
-    with pytest.raises(ValueError, match=r"unknown embedding|unknown setting|with method"):
+def test_impossible_rows_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         Embedding(recipe=TINY, **settings)
 
 
-@pytest.mark.parametrize("name", ["n", "pairs", "batch_size"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, True])
-def test_recipes_of_nothing_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} of a recipe must be a positive integer"):
-        Recipe("wrong", **{name: value})
-
-
-@pytest.mark.parametrize("modalities", ["satellite", ("sattelite",)])
-def test_modalities_must_be_a_tuple_of_known_names(modalities):
-    with pytest.raises(ValueError, match="modalities must be a tuple of"):
-        Embedding(TRAINED, TINY, 0, "melt", modalities)
-
-
-@pytest.mark.parametrize("setting", [{"joined": "rough"}, {"places": "near"}])
-def test_unknown_options_of_a_recipe_are_refused(setting):
-    with pytest.raises(ValueError, match=r"unknown (joined|places) '(rough|near)'"):
-        Recipe("wrong", **setting)
-
-
 @pytest.mark.parametrize(
-    "setting",
+    ("settings", "message"),
     [
-        {"training": ("scales", "own")},
-        {"training": (("sclaes", "own"),)},
-        {"training": (("seed", 3),)},
-        {"joined": "smooth"},
-        {"joined": "smooth", "skip": 2, "out_dim": 12, "tie_skip": True},
+        *(({name: n}, f"{name} of a recipe must be") for name in SIZES for n in (0, -1, 2.5, True)),
+        ({"joined": "rough"}, "unknown joined 'rough'"),
+        ({"places": "near"}, "unknown places 'near'"),
+        ({"training": (("sclaes", "own"),)}, "unknown variants"),
+        ({"training": (("seed", 3),)}, "unknown variants"),
+        ({"joined": "smooth"}, "joined needs a skip"),
+        ({"joined": "smooth", "skip": 2, "tie_skip": True}, "joined needs a skip"),
     ],
 )
-def test_recipes_that_cannot_be_are_refused(setting):
-    with pytest.raises(ValueError, match=r"training must be pairs of|joined needs a skip"):
-        dataclasses.replace(TINY, **setting)
+def test_impossible_recipes_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe("wrong", **settings)
 
 
-def test_what_sees_the_report_half_cannot_be_inductive():
+def test_arranged_places_cannot_be_inductive():
     arranged = dataclasses.replace(TINY, places="same")
-    for row in (("reference", TINY, 0, "", S), (TRAINED, arranged, 0, "melt", S)):
-        with pytest.raises(ValueError, match="cannot be inductive"):
-            Embedding(*row, setting="inductive")
+    with pytest.raises(ValueError, match="cannot be inductive"):
+        Embedding(TRAINED, arranged, 0, "melt", S, "inductive")
 
 
 def test_a_recipe_comes_back_from_json():
     recipe = dataclasses.replace(TINY, training=(("scales", "own"), ("head_warmup", 3)))
     again = Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe))))
     assert again == recipe
-    config = again.config("salt", 3, 0)
-    assert (config.scales, config.head_warmup) == ("own", 3)
+
+
+@pytest.mark.parametrize(
+    ("training", "argument", "kind"),
+    [
+        (("scales", "own"), "loss", variants.OwnScales),
+        (("objective", "regression"), "loss", variants.regression_loss),
+        (("switch", "step"), "batches", variants.salt_by_step),
+        (("moments", "reset"), "hook", variants.reset_moments),
+        (("head_warmup", 3), "hook", None),
+    ],
+)
+def test_a_variant_is_one_argument_of_fit(training, argument, kind):
+    recipe = dataclasses.replace(TINY, training=(training,))
+    ((name, value),) = recipe.variant(SL).items()
+    assert name == argument
+    assert kind in (value, type(value)) if kind else callable(value)
+    assert TINY.variant(SL) == {}
+
+
+def test_a_tied_skip_makes_another_encoder():
+    plain, tied = (dataclasses.replace(TINY, skip=2, tie_skip=t).encoder(0) for t in (False, True))
+    assert (type(plain), type(tied)) == (LocationEncoder, variants.TiedSkip)
+    assert (plain.tied_dim, tied.tied_dim) == (4, 8)

@@ -1,16 +1,18 @@
 """The runner of the tables: what a row holds, and resuming."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from earthtie_lite.experiments import retrieval, runner
-from earthtie_lite.experiments.evaluate import Evaluation, labelled
-from earthtie_lite.experiments.results import read_distances, read_histories, read_runs
-from earthtie_lite.experiments.rows import Embedding, Recipe, filled
-from earthtie_lite.experiments.runner import run
+from data.experiments import runner
+from data.experiments.rows import Embedding, Recipe, filled
+from data.experiments.runner import run
+from earthtie_lite.results import retrieval
+from earthtie_lite.results.scoring import Evaluation, labelled
+from earthtie_lite.results.tables import read_distances, read_histories, read_runs
 
 TINY = Recipe("tiny", n=300, pairs=600, batch_size=64, n_degrees=3, width=16, out_dim=8)
 
@@ -62,34 +64,31 @@ def test_a_row_has_the_same_file_where_the_last_bit_is_rounded_otherwise(tasks):
     assert runner.key(row, "report", other) != runner.key(row, "report", tasks)
 
 
-def test_rows_say_how_they_were_made(tasks, tmp_path):
-    done = run(Embedding("harmonics", TINY, 1), tasks, "report", tmp_path, "")
-    about = {"schema", "stage", "embedding", "method", "modalities", "setting", "recipe", "seed"}
-    about |= {"settings", "seconds", "key", "date", "hardware", "python", "torch", "threads"}
-    assert about <= set(done.attrs)
-    assert done.attrs["schema"] == runner.SCHEMA
-
-
-def test_a_row_that_is_read_says_the_same(tasks, tmp_path):
+def test_rows_say_how_they_were_made_and_say_the_same_when_they_are_read(tasks, tmp_path):
     row = Embedding("harmonics", TINY, 1)
     first, again = (run(row, tasks, "report", tmp_path, "") for _ in range(2))
+    about = {"schema", "stage", "embedding", "method", "modalities", "setting", "recipe", "seed"}
+    about |= {"settings", "seconds", "key", "date", "hardware", "python", "torch", "threads"}
+    assert about <= set(first.attrs)
     assert again.attrs == first.attrs
 
 
 def test_the_command_runs_resumes_and_writes_the_tables(tmp_path, monkeypatch, capsys):
     few = [Embedding("harmonics", TINY, 0), Embedding("untrained", TINY, 0)]
-    monkeypatch.setitem(runner.TABLES["report"], "chosen", lambda seeds: few)
+    monkeypatch.setattr(runner, "rows_of", lambda *_: few)
     places = ["--places", "3000", "--jobs", "1"]
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
         runner.main(["report", *places, *folders])
         assert len(read_runs("report", tmp_path / "out")) == 2
     assert len(list((tmp_path / "work").rglob("*.parquet"))) == 2
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["files"]
+    assert list(manifest) == [f"report/{n}" for n in ("places.npy", "runs.csv", "sums.parquet")]
 
 
 def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch):
     rows = [Embedding("harmonics", TINY, 0)]
-    monkeypatch.setitem(runner.TABLES["report"], "chosen", lambda seeds: rows)
+    monkeypatch.setattr(runner, "rows_of", lambda *_: rows)
     places = ["--places", "3000", "--jobs", "1", "--folder", str(tmp_path / "out")]
     runner.main(["report", *places, "--work", str(tmp_path / "here")])
     rows.append(Embedding("untrained", TINY, 0))
@@ -103,7 +102,7 @@ def test_the_command_repeats_no_row_of_the_tables_it_finds(tmp_path, monkeypatch
 
 def test_histories_are_collected_of_every_run(tmp_path, monkeypatch):
     rows = [Embedding("trained", TINY, seed, "salt", ("satellite", "lights")) for seed in (0, 1)]
-    monkeypatch.setitem(runner.TABLES["dynamics"], "chosen", lambda seeds: rows)
+    monkeypatch.setattr(runner, "rows_of", lambda *_: rows)
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
     for _ in range(2):
         runner.main(["dynamics", "--jobs", "1", *folders])
@@ -116,7 +115,7 @@ def test_histories_are_collected_of_every_run(tmp_path, monkeypatch):
 def test_distances_of_retrieval_are_collected_of_every_run(tmp_path, monkeypatch):
     everything = ("satellite", "lights", "text")
     rows = [Embedding("trained", TINY, 0, "melt", everything), Embedding("untrained", TINY, 0)]
-    monkeypatch.setitem(runner.TABLES["retrieval"], "chosen", lambda seeds: rows)
+    monkeypatch.setattr(runner, "rows_of", lambda *_: rows)
     monkeypatch.setattr(runner, "QUERIES", 20)
     monkeypatch.setattr(retrieval, "N_PLACES", 100)
     folders = ["--work", str(tmp_path / "work"), "--folder", str(tmp_path / "out")]
@@ -130,7 +129,7 @@ def test_distances_of_retrieval_are_collected_of_every_run(tmp_path, monkeypatch
 def test_what_a_stage_does_not_have_is_refused(stage, recipe, capsys):
     with pytest.raises(SystemExit):
         runner.main([stage, "--recipe", recipe, "--places", "3000"])
-    assert f"the stage {stage} has the rows ['chosen'" in capsys.readouterr().err
+    assert f"the stage {stage} has the tables ['chosen'" in capsys.readouterr().err
 
 
 def test_a_setting_that_is_left_empty_changes_no_key(tasks):

@@ -1,8 +1,8 @@
 """The command line: what each command writes, and how it fails."""
 
-import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import earthtie_lite as et
 from earthtie_lite import modalities
+from earthtie_lite.files import write_model
 from earthtie_lite.interfaces.cli import main
 from earthtie_lite.interfaces.training import SAMPLE
 
@@ -179,8 +180,8 @@ WRONG = {
         "embed places.csv out.csv --model melt4",
     ),
     "empty folder": (2, "unknown model 'empty'", "grid out.tif --model empty"),
-    "damaged": (1, r"config\.json is damaged", "grid out.tif --model damaged"),
-    "class": (1, "unknown class of models, 'Other'", "grid out.tif --model other"),
+    "damaged": (1, r"damaged/model\.safetensors is damaged", "grid out.tif --model damaged"),
+    "class": (1, "other holds a model of unknown class, 'Other'", "grid out.tif --model other"),
     "suffix of embed": (2, r"ends in \.csv.*'out\.xls'", "embed places.csv out.xls"),
     "suffix of a source": (2, r"ends in \.csv.*'notes\.txt'", "embed notes.txt out.csv"),
     "suffix of a table": (2, r"ends in \.csv.*'notes\.txt'", "nearest 0 0 notes.txt"),
@@ -236,9 +237,9 @@ def test_what_is_wrong_is_said_in_a_line(here, case):
     Path("latin.csv").write_bytes("name,lon,lat\nZürich,8.5,47.4\n".encode("latin-1"))
     for name in ("empty", "dir.csv"):
         Path(name).mkdir()
-    for name, content in (("damaged", "{"), ("other", json.dumps({"class": "Other"}))):
-        Path(name).mkdir()
-        (Path(name) / "config.json").write_text(content)
+    write_model(Path("other"), {"class": "Other"}, {})
+    shutil.copytree("other", "damaged")
+    Path("damaged/model.safetensors").write_bytes(b"{")
     before = sorted(here.iterdir())
     expected, message, command, *more = WRONG[case]
     status, said, errors = run(*command.split(), *more)
@@ -543,7 +544,7 @@ def test_ctrl_c_says_how_to_resume(here):
     command = [sys.executable, "-c", IN_FRONT + RUN, "train", "mine", *map(str, SMALL[:-1]), "9999"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
         try:
-            while not Path("mine/run.json").exists():  # an epoch is saved
+            while not Path("mine/model.safetensors").exists():  # an epoch is saved
                 assert started.poll() is None
                 time.sleep(0.05)
             started.send_signal(signal.SIGINT)
@@ -565,7 +566,7 @@ def test_ctrl_c_before_an_epoch_says_that_nothing_is_saved(here, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "tied_loss", stop)
+    monkeypatch.setitem(train.METHODS, "melt", stop)
     status, _, errors = run("train", "mine", *SMALL)
     assert status == 130
     assert errors.strip() == "Interrupted. No epoch was complete, so nothing is saved."

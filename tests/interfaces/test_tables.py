@@ -342,7 +342,7 @@ def test_rows_of_a_table_without_a_place():
     assert got["lon"].tolist() == [3.0]
     with pytest.raises(ValueError, match=r"expected a table, got 'clean\.csv': read the file"):
         embed_table("clean.csv", Waves())
-    with pytest.raises(ValueError, match="missing must be 'error', 'drop' or 'keep', got 'no'"):
+    with pytest.raises(ValueError, match="unknown missing 'no'"):
         embed_table(frame, Waves(), missing="no")
 
 

@@ -11,8 +11,7 @@ import filelock
 import pytest
 from server import Server
 
-from earthtie_lite.paper import fetch as module
-from earthtie_lite.paper import transfer
+from earthtie_lite.paper import fetch as module, transfer
 from earthtie_lite.paper.catalogue import SOURCES, Source
 from earthtie_lite.paper.fetch import fetch
 

@@ -1,0 +1,160 @@
+"""How the embeddings of the book's tables are made; encoders are trained once and kept."""
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earthtie_lite import sample as embedded
+from earthtie_lite.coords import Array, hold_out, stream
+from earthtie_lite.encoders import JoinedEncoders, SphericalHarmonics, UnitVectors
+from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
+from earthtie_lite.files import cached, sha256
+from earthtie_lite.modalities import PATCH_PIXELS, load_sample, thinned_names
+from earthtie_lite.model import EarthTie
+from earthtie_lite.results.peers import density, load_geoclip, smooth_features
+from earthtie_lite.results.protocol import in_report_half
+from earthtie_lite.results.scoring import nearest_name
+from earthtie_lite.runs import Run, holds_run, load
+from earthtie_lite.train import fit, new_run
+
+from .pairing import load_arranged
+from .rows import TRAINED, Embedding, filled
+
+REVISIONS = {"ensemble": 2}  # raise where the way an embedding is made changes: 2 turns it
+UNLABELLED = 20_000  # places over land by which an ensemble is reduced
+
+
+def embed(
+    row: Embedding, lonlat: Array, folder: str | Path, geoclip: str | Path
+) -> tuple[NDArray[Any], float]:
+    """Make a row's embedding of places (N, 2); encoders are trained once and kept in a folder.
+
+    Returns
+    -------
+    z : array, shape (N, D)
+    seconds : float
+        Of training, 0 where there is none.
+    """
+    recipe, seconds = row.recipe, 0.0
+    if row.kind in (TRAINED, "untrained"):
+        encoder = recipe.encoder(row.seed)
+        if row.kind == TRAINED:
+            run = trained(row, folder)
+            encoder, seconds = run.model.encoder, float(run.history["seconds"].iloc[-1])
+        z = encoder.embed(lonlat)
+        if recipe.joined:
+            z[:, encoder.tied_dim :] = smooth_features(lonlat, recipe.skip, row.seed)
+        return z, seconds
+    if row.kind in ("ensemble", "threefold"):
+        return joined(row, lonlat, folder)
+    if row.kind.startswith("reference"):
+        return reference(row, lonlat), seconds
+    makers: dict[str, Callable[[], NDArray[Any]]] = {
+        "coordinates": lambda: UnitVectors()(lonlat),
+        "harmonics": lambda: SphericalHarmonics(recipe.n_degrees)(lonlat),
+        "density": lambda: density(lonlat),
+        "observations": lambda: observations(lonlat, row.seed),
+        # Minutes for 130,000 places, and alike for every seed.
+        "GeoCLIP": lambda: cached(
+            b"GeoCLIP" + lonlat.tobytes(), lambda: load_geoclip(geoclip).embed(lonlat)
+        ),
+    }
+    return makers[row.kind](), seconds
+
+
+def trained(row: Embedding, folder: str | Path) -> Run:
+    """Train a row's encoder, or load it where it was trained before."""
+    settings = filled(asdict(row))
+    for name in ("name", "joined"):  # training knows nothing of these
+        settings["recipe"].pop(name, None)
+    name = sha256(json.dumps(settings, sort_keys=True).encode())[:16]
+    path = Path(folder) / "encoders" / name
+    if holds_run(path):
+        return load(path)
+    exclude = in_report_half if row.setting == "inductive" else None
+    if row.recipe.places:
+        sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
+        sample = {name: sample[name] for name in row.modalities}
+    else:
+        sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude)
+    seed = row.seed if row.retraining is None else 1000 * row.retraining + row.seed
+    config = row.recipe.config(row.method, len(sample), seed)
+    run = fit(sample, config, row.recipe.encoder(seed), **row.recipe.variant(sample))
+    if not holds_run(path):  # otherwise another process has trained it in the meantime
+        run.save(path)
+    return run
+
+
+def untrained(row: Embedding) -> EarthTie:
+    """Return a model of all modalities with the row's random weights."""
+    sample = load_sample(row.recipe.n, row.seed)
+    every = {name: np.arange(len(m)) for name, m in sample.items()}
+    config = row.recipe.config("melt", len(sample), row.seed)
+    return new_run(list(sample.values()), every, config, row.recipe.encoder(row.seed)).model
+
+
+def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
+    """Join three encoders by the components of places over land that have no label."""
+    runs = [trained(member, folder) for member in members(row)]
+    land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
+    if row.setting == "inductive":
+        land = land[~in_report_half(land)]
+    model = JoinedEncoders.fit([run.model.encoder for run in runs], land, row.seed)
+    seconds = sum(float(run.history["seconds"].iloc[-1]) for run in runs)
+    return model.embed(lonlat), seconds
+
+
+def members(row: Embedding) -> list[Embedding]:
+    """Return the rows that are joined: single modalities, or three trainings of one kind."""
+    one = replace(row, kind=TRAINED)
+    if row.kind == "ensemble":
+        return [replace(one, modalities=(name,)) for name in row.modalities]
+    return [replace(one, retraining=k) for k in (None, 1, 2)]
+
+
+def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
+    """Join the untrained encoder with the modalities' frozen features at the places themselves.
+
+    What tying them could teach, as far as these features go; of text the nearest name's.
+    """
+    parts = [frozen_features(name, lonlat, row.seed) for name in row.modalities]
+    features = np.concatenate(parts, axis=1)
+    rng = stream("controls of a reference", row.seed)
+    if row.kind.endswith("shuffled"):
+        features = rng.permutation(features)
+    if row.kind.endswith("noise"):
+        features = rng.standard_normal(features.shape, dtype=np.float32)
+    return np.concatenate([row.recipe.encoder(row.seed).embed(lonlat), features], axis=1)
+
+
+def frozen_features(name: str, lonlat: Array, seed: int) -> NDArray[np.float32]:
+    """Return the frozen features of a modality at any place: of the nearest name for text."""
+    if name != "text":
+        return encode(_filters(name, seed), _patches(name, lonlat))
+    row, _ = nearest_name(lonlat)
+    return encode(CharacterNGrams(), thinned_names()["name"].iloc[row].tolist())
+
+
+def observations(lonlat: Array, seed: int) -> NDArray[np.float32]:
+    """Return random convolutional features of the images at the places themselves: (N, 512).
+
+    MOSAIKS (Rolf et al. 2021, https://doi.org/10.1038/s41467-021-24638-z), with the filters of
+    other places.
+    """
+    return np.concatenate([frozen_features(n, lonlat, seed) for n in PATCH_PIXELS], axis=1)
+
+
+def _patches(name: str, lonlat: Array) -> NDArray[np.uint8]:
+    return embedded.raster(name).patches(lonlat, PATCH_PIXELS[name])
+
+
+@functools.lru_cache(maxsize=4)
+def _filters(name: str, seed: int) -> RandomConvolutions:
+    land = embedded.sample_land(UNLABELLED, stream(f"places of the filters of {name}", seed))
+    return RandomConvolutions.fit(_patches(name, land[hold_out(land, 0.5)[1]]), seed=seed)

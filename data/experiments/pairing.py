@@ -1,0 +1,70 @@
+"""The embedded sample arranged on purpose: all modalities at the same places, or far apart."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earthtie_lite.config import check_integer, check_option
+from earthtie_lite.coords import Array, block_ids, stream
+from earthtie_lite.modalities import NAMES, Modality, images_at, names_as_text, thinned_names
+
+ARRANGEMENTS = ("same", "apart", "regions")
+REGION_KM = 1000.0  # side of the equal-area cells that make up a region
+
+
+def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality]:
+    """Load the three modalities at places of names, arranged as asked.
+
+    Names are the only observations that are not made everywhere, so images are taken where names
+    are. All arrangements use n pairs a modality.
+
+    Parameters
+    ----------
+    arrangement : {"same", "apart", "regions"}
+        Every modality observes the same n places; each has n places of its own among all names; or
+        each has them in cells of 1,000 km, dealt by the seed, that no other modality sees.
+    n : int
+        Places a modality.
+    seed : int
+
+    Returns
+    -------
+    dict of str to Modality
+
+    Raises
+    ------
+    ValueError
+        If the arrangement is unknown or the gazetteer has too few names for it.
+    """
+    check_integer("n", n, 2)
+    check_option("arrangement", arrangement, ARRANGEMENTS)
+    names = thinned_names()
+    lonlat = names[["lon", "lat"]].to_numpy(dtype=np.float64)
+    if arrangement == "regions":
+        group = _regions(lonlat, seed)
+    elif arrangement == "apart":
+        group = stream("modality of a name", seed).permutation(np.arange(len(lonlat)) % len(NAMES))
+    else:
+        group = np.zeros(len(lonlat), dtype=np.int64)
+    order = stream("arranged names", seed).permutation(len(lonlat))
+    found = {}
+    for k, name in enumerate(NAMES):
+        rows = order[group[order] == (0 if arrangement == "same" else k)][:n]
+        if len(rows) < n:
+            raise ValueError(f"only {len(rows):,} names are there for {name!r}, n was {n:,}")
+        found[name] = (
+            names_as_text(names.iloc[rows], f"names, {arrangement}")
+            if name == "text"
+            else images_at(name, lonlat[rows], seed, f"{name}.tif, {arrangement}")
+        )
+    return found
+
+
+def _regions(lonlat: Array, seed: int) -> NDArray[np.int64]:
+    """Deal cells in random order to the modality with the fewest names: its number, (N,)."""
+    cells, cell = np.unique(block_ids(lonlat, REGION_KM), return_inverse=True)
+    counts, rng = np.bincount(cell), stream("regions of modalities", seed)
+    owner, held = np.empty(len(cells), dtype=np.int64), np.zeros(len(NAMES))
+    for k in rng.permutation(len(cells)):
+        owner[k] = held.argmin()
+        held[owner[k]] += counts[k]
+    return rng.permutation(len(NAMES))[owner[cell]]

@@ -1,0 +1,195 @@
+"""The runner of the book's tables: every row is trained and scored once, and kept.
+
+``make results`` calls ``python -m data.experiments.runner``; see its ``--help``.
+"""
+
+import argparse
+import functools
+import io
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from earthtie_lite.files import sha256, write_atomic, write_manifest
+from earthtie_lite.results.peers import GEOCLIP_FILE
+from earthtie_lite.results.retrieval import distances, tie, unseen
+from earthtie_lite.results.scoring import N_PLACES, PAPER_TASKS, labelled, score
+from earthtie_lite.results.tables import SCHEMA, STAGES, collect, read_runs, write_parquet
+from earthtie_lite.tasks import Task, load_task
+
+from .embeddings import REVISIONS, embed, trained, untrained
+from .plans import SEEDS, evaluations, rows_of, table_names
+from .rows import TRAINED, Embedding, filled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUERIES = 1_000  # observations a modality that are retrieved
+SCORED = ("development", "report", "bottleneck")
+GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
+
+
+def provenance() -> dict[str, str]:
+    """Return the date, the hardware and the versions that a row is made with."""
+    import datetime
+    import importlib.metadata
+    import platform
+
+    import torch
+
+    cuda = torch.cuda.is_available()
+    packages = ("earthtie-lite", "torch", "numpy", "scipy", "scikit-learn", "sphericart")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "hardware": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU",
+        "threads": str(torch.get_num_threads()),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
+    """Return the hash of the settings of a row and of what it is scored by, labels included.
+
+    Settings that are left empty do not count, so a new one changes no key. Numbers count to six
+    decimals, so the key is the same on processors that round the last bit
+    in another way.
+    """
+    how = [filled(asdict(how)) for how in evaluations(row, stage)] if tasks else []
+    made = [SCHEMA, stage, filled(asdict(row)), how]
+    if row.kind in REVISIONS:
+        made.append(REVISIONS[row.kind])
+    data = json.dumps(made, sort_keys=True).encode()
+    for name, task in (tasks or {}).items():
+        data += name.encode()
+        for numbers in (task.lonlat, task.target):
+            data += np.rint(numbers * 1e6).astype(np.int64).tobytes()
+    return sha256(data)[:16]
+
+
+def about(row: Embedding, stage: str, seconds: float) -> dict[str, Any]:
+    """Describe a row: what it is and how it was made."""
+    found: dict[str, Any] = {"schema": SCHEMA, "stage": stage, "embedding": row.name}
+    found |= {"method": row.method, "modalities": "+".join(row.modalities)}
+    found |= {"setting": row.setting, "recipe": row.recipe.name, "seed": row.seed}
+    found |= {"learning_rate": row.recipe.learning_rate, "seconds": round(seconds, 1)}
+    return found | provenance() | {"settings": json.dumps(asdict(row.recipe))}
+
+
+def run(
+    row: Embedding, tasks: Mapping[str, Task], stage: str, folder: str | Path, geoclip: str | Path
+) -> "pd.DataFrame":
+    """Score one row of the table, or read its scores where they were made before.
+
+    A file is written whole, so a run that is killed leaves nothing half done and repeats only
+    the row that it was at.
+
+    Returns
+    -------
+    DataFrame
+        From :func:`~earthtie_lite.results.scoring.score`; its ``attrs`` say how it was made.
+    """
+    import pandas as pd
+
+    name = key(row, stage, tasks)
+    path = Path(folder) / stage / f"{name}.parquet"
+    if path.is_file():
+        return pd.read_parquet(path)
+    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
+    half = "report" if stage == "bottleneck" else stage
+    scored = score(z, tasks, row.seed, half, evaluations(row, stage))
+    scored.attrs.update(about(row, stage, seconds), key=name)
+    write_parquet(path, scored)
+    return scored
+
+
+def trace(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
+    """Return the history of a row's training, one row a step; trains where that was not done."""
+    history = trained(row, folder).history
+    steps = history[["step", "epoch", "pairs", "modality", "loss", "logit_scale", "grad_norm"]]
+    seconds = float(history["seconds"].iloc[-1])
+    steps.attrs.update(about(row, stage, seconds), key=key(row, stage))
+    return steps
+
+
+def find(
+    row: Embedding, stage: str, folder: str | Path, places_only: bool = False
+) -> "pd.DataFrame":
+    """Return how far away the retrieved observations of a row's model are, one row a query."""
+    if row.kind == TRAINED:
+        run = trained(row, folder)
+        model, seconds = run.model, float(run.history["seconds"].iloc[-1])
+    else:
+        model, seconds = untrained(row), 0.0
+    found = distances(tie(model, unseen(QUERIES)), places_only)
+    found.attrs.update(about(row, stage, seconds), key=key(row, stage))
+    return found
+
+
+def remember_places(tasks: Mapping[str, Task], n: int, folder: Path) -> None:
+    """Write which of the n places are scored, one bit each: not all have a label in every task."""
+    every, kept = (
+        a.view(np.complex128)[:, 0]
+        for a in (load_task("country", n).lonlat, next(iter(tasks.values())).lonlat)
+    )
+    buffer = io.BytesIO()
+    np.save(buffer, np.packbits(np.isin(every, kept)))
+    path = folder / "places.npy"
+    if path.is_file() and path.read_bytes() != buffer.getvalue():
+        raise ValueError(f"the rows in {folder} were scored at other places: choose another folder")
+    write_atomic(path, buffer.getvalue())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a table; rows that were finished before, here or by others, are not repeated."""
+    import joblib
+
+    parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--recipe", help="which of the stage's tables; by default its first")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--places", type=int, default=N_PLACES)
+    parser.add_argument("--population", help="GeoTIFF of GPWv4")
+    parser.add_argument("--biome", help="ecoregions of RESOLVE")
+    parser.add_argument("--geoclip", default=GEOCLIP, help="its published weights")
+    parser.add_argument("--work", default="build/results", help="folder of finished rows")
+    parser.add_argument("--folder", default="data/results", help="folder of the tables")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    asked = parser.parse_args(arguments)
+    tables = table_names(asked.stage)
+    recipe = asked.recipe or tables[0]
+    if recipe not in tables:
+        parser.error(f"the stage {asked.stage} has the tables {tables}, not {recipe!r}")
+    stage, folder = asked.stage, Path(asked.folder) / asked.stage
+    tasks: dict[str, Task] = {}
+    settings: dict[str, Any]
+    make: Callable[[Embedding], pd.DataFrame]
+    if stage in SCORED:
+        paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
+        tasks = labelled(asked.places, paper)
+        remember_places(tasks, asked.places, folder)
+        settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
+        make, name = functools.partial(run, **settings), "sums"
+    else:
+        settings = {"stage": stage, "folder": asked.work}
+        if stage == "retrieval":
+            settings["places_only"] = recipe == "saturation"
+        function, name = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}[stage]
+        make = functools.partial(function, **settings)
+    rows = rows_of(stage, recipe, range(asked.seeds))
+    if (folder / "runs.csv").is_file():
+        known = set(read_runs(stage, asked.folder)["key"])
+        rows = [row for row in rows if key(row, stage, tasks) not in known]
+    if rows:
+        parallel = joblib.Parallel(n_jobs=asked.jobs, verbose=10)
+        collect(parallel(joblib.delayed(make)(row) for row in rows), folder, name)
+        write_manifest(folder.parent)
+
+
+if __name__ == "__main__":
+    main()

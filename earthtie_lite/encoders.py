@@ -1,0 +1,357 @@
+"""Location encoders: a fixed encoding of the place, a SIREN on top, and a skip around it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from .coords import Array, as_lonlat, sample_sphere, stream, unit_vectors
+from .features import Features
+from .files import HubModel
+
+EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
+
+
+# ------------------------------------------------------------------------------ fixed encodings
+
+
+@dataclass(frozen=True)
+class UnitVectors:
+    """Raw coordinates, as x, y, z on the unit sphere: the plainest baseline."""
+
+    out_dim: ClassVar[int] = 3
+
+    def __call__(self, lonlat: ArrayLike) -> Array:
+        """Encode places (N, 2), degrees, as (N, 3)."""
+        return unit_vectors(lonlat)
+
+
+@dataclass(frozen=True)
+class SphericalHarmonics:
+    r"""Real, orthonormal spherical harmonics of the degrees 0 to L - 1.
+
+    .. math:: \int_{S^2} Y_{l m}\, Y_{l' m'}\, d\Omega = \delta_{l l'} \delta_{m m'}
+
+    without the Condon-Shortley phase. Column l * l + l + m holds degree l and order m. Degree l
+    resolves structures of about 20,000 / l km. Evaluated in float64 by sphericart (Bigi et al.
+    2023, https://doi.org/10.1063/5.0156307), which is exact at the poles; in float32 the same
+    recurrence is inaccurate from L = 20 on.
+
+    Parameters
+    ----------
+    n_degrees : int
+        L, in [1, 100].
+
+    Examples
+    --------
+    >>> SphericalHarmonics(3).out_dim
+    9
+    >>> SphericalHarmonics(2)([[0.0, 90.0]]).round(4).tolist()  # the constant, then y, z, x
+    [[0.2821, 0.0, 0.4886, 0.0]]
+    """
+
+    n_degrees: int = 10
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.n_degrees, (int, np.integer)) or not 1 <= self.n_degrees <= 100:
+            raise ValueError(
+                f"the number of degrees must be an integer in [1, 100], got {self.n_degrees!r}"
+            )
+        object.__setattr__(self, "n_degrees", int(self.n_degrees))
+
+    @property
+    def out_dim(self) -> int:
+        """Number of harmonics, L * L."""
+        return self.n_degrees**2
+
+    def __call__(self, lonlat: ArrayLike) -> Array:
+        """Encode places (N, 2), degrees, as (N, L * L), float64."""
+        import sphericart
+
+        return sphericart.SphericalHarmonics(self.n_degrees - 1).compute(unit_vectors(lonlat))
+
+
+# A fixed encoding maps places (N, 2) to vectors (N, out_dim), float64.
+Encoding = UnitVectors | SphericalHarmonics
+ENCODINGS: dict[str, type] = {c.__name__: c for c in (UnitVectors, SphericalHarmonics)}
+
+
+# ------------------------------------------------------------------------------------- networks
+
+
+class SirenLayer(nn.Module):
+    """One layer of a SIREN, sin(omega (W x + b)), with its documented initialisation.
+
+    Weights are uniform in +-1/n for the first layer and in +-sqrt(6/n)/omega after it, where n is
+    the width of the input: Sitzmann et al. (2020), https://arxiv.org/abs/2006.09661, section 3.2.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, omega: float, first: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_dim, out_dim)
+        self.omega = omega
+        bound = 1 / in_dim if first else math.sqrt(6 / in_dim) / omega
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_dim) to (B, out_dim)."""
+        return torch.sin(self.omega * self.linear(x))
+
+
+class LocationEncoder(nn.Module):
+    """Map places to vectors: a fixed encoding, then a SIREN, and optionally a skip around it.
+
+    To tell thousands of places apart, a contrastive loss rewards fine detail, and training makes
+    the embedding lose smooth, large-scale structure. The skip joins spherical harmonics of low
+    degree to the trained columns; it takes part neither in training nor in the tied space.
+
+    Parameters
+    ----------
+    encoding : Encoding
+        By default ``SphericalHarmonics(10)``.
+    width, depth : int
+        Units of a hidden layer, and number of hidden layers.
+    out_dim : int
+        Width of the embedding. Of its columns ``skip ** 2`` belong to the skip and the others are
+        trained, so encoders with and without a skip are compared at equal width.
+    dropout : float
+        Probability of dropping a hidden unit, in [0, 1).
+    skip : int
+        Number of degrees of the skip; 0 for no skip.
+    omega : float
+        Frequency of the sine layers. The SIREN paper uses 30 for raw coordinates; spherical
+        harmonics have high frequencies already, so the default is lower.
+
+    Examples
+    --------
+    >>> encoder = LocationEncoder(SphericalHarmonics(5), width=16, out_dim=8)
+    >>> encoder.embed([[13.4, 52.5]]).shape
+    (1, 8)
+    """
+
+    rms: Tensor
+
+    def __init__(
+        self,
+        encoding: Encoding | None = None,
+        width: int = 256,
+        depth: int = 2,
+        out_dim: int = 256,
+        dropout: float = 0.2,
+        skip: int = 0,
+        omega: float = 10.0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("width", width), ("depth", depth), ("out_dim", out_dim)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
+        if not (math.isfinite(omega) and omega > 0):
+            raise ValueError(f"omega must be positive, got {omega}")
+        if not isinstance(skip, int) or skip < 0 or skip**2 >= out_dim:
+            raise ValueError(
+                f"skip must be an integer with 0 <= skip ** 2 < out_dim = {out_dim}, got {skip!r}"
+            )
+        self.encoding = SphericalHarmonics(10) if encoding is None else encoding
+        if type(self.encoding) not in ENCODINGS.values():
+            raise ValueError(f"unknown encoding {encoding!r}: expected one of {sorted(ENCODINGS)}")
+        self.width, self.depth, self.out_dim = width, depth, out_dim
+        self.dropout, self.skip, self.omega = float(dropout), skip, float(omega)
+        self.tied_dim = out_dim - skip**2  # columns that are trained and compared
+        layers: list[nn.Module] = []
+        in_dim = self.encoding.out_dim
+        for layer in range(depth):
+            layers += [SirenLayer(in_dim, width, self.omega, first=layer == 0), nn.Dropout(dropout)]
+            in_dim = width
+        last = nn.Linear(in_dim, self.tied_dim)
+        bound = math.sqrt(6 / in_dim) / self.omega
+        nn.init.uniform_(last.weight, -bound, bound)
+        self.siren = nn.Sequential(*layers, last)
+        # Measured here as well, so that an untrained encoder with a skip can embed.
+        self.register_buffer("rms", torch.ones(()))  # of the trained columns
+        self.calibrate(self.basis(sample_sphere(1000, np.random.default_rng(0))))
+
+    def basis(self, lonlat: ArrayLike) -> Tensor:
+        """Return the fixed encoding (N, encoding.out_dim), float32; compute it once, keep it."""
+        places = as_lonlat(lonlat)
+        basis = np.empty((len(places), self.encoding.out_dim), dtype=np.float32)
+        for start in range(0, len(places), EMBED_BATCH):  # only this many rows in float64
+            rows = slice(start, start + EMBED_BATCH)
+            basis[rows] = self.encoding(places[rows])
+        return torch.from_numpy(basis)
+
+    def forward(self, basis: Tensor) -> Tensor:
+        """Map a basis (B, encoding.out_dim) to the tied columns (B, tied_dim), not normalised."""
+        return self.siren(basis)
+
+    @torch.no_grad()
+    def calibrate(self, basis: Tensor) -> None:
+        """Measure the root mean square of the trained columns, which sets the size of the skip."""
+        was_training = self.training
+        self.eval()
+        self.rms.copy_(self.siren(basis).square().mean().sqrt())
+        self.train(was_training)
+
+    @torch.no_grad()
+    def embed(self, lonlat: ArrayLike) -> Features:
+        """Return the embedding (N, out_dim), float32, not normalised, in bounded memory.
+
+        Without a skip these are the trained columns. With a skip, the trained columns come first,
+        divided by their root mean square, then the harmonics, scaled to the same size.
+        """
+        places = as_lonlat(lonlat)
+        was_training = self.training
+        self.eval()
+        z = np.empty((len(places), self.out_dim), dtype=np.float32)
+        for start in range(0, len(places), EMBED_BATCH):
+            rows = slice(start, start + EMBED_BATCH)
+            trained = self(self.basis(places[rows]).to(self.rms)).cpu()
+            if self.out_dim > self.tied_dim:  # a skip that is not tied
+                trained = trained / self.rms.cpu()
+                # sqrt(4 pi) gives a harmonic a root mean square of 1 on the sphere.
+                harmonics = SphericalHarmonics(self.skip)(places[rows]) * math.sqrt(4 * math.pi)
+                z[rows, self.tied_dim :] = harmonics
+            z[rows, : self.tied_dim] = trained.numpy()
+        self.train(was_training)
+        return z
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Settings, as JSON."""
+        names = ("width", "depth", "out_dim", "dropout", "skip", "omega")
+        encoding = {"class": type(self.encoding).__name__, **asdict(self.encoding)}
+        settings = {name: getattr(self, name) for name in names}
+        return {"class": type(self).__name__, "encoding": encoding, **settings}
+
+    @staticmethod
+    def from_spec(spec: dict[str, Any]) -> "LocationEncoder":
+        """Rebuild an encoder, with fresh weights, from its settings."""
+        settings = dict(spec)
+        name = settings.pop("class", "LocationEncoder")
+        if settings.pop("tie_skip", False):  # a setting of version 0.1
+            name = "TiedSkip"
+        if name not in ENCODERS:
+            raise ValueError(
+                f"unknown encoder {name!r}: expected one of {sorted(ENCODERS)}; import the module "
+                "that defines it and adds it to encoders.ENCODERS, such as results.variants"
+            )
+        encoding = dict(settings.pop("encoding"))
+        kind = encoding.pop("class", None)
+        if kind not in ENCODINGS:
+            raise ValueError(f"unknown encoding {kind!r}: expected one of {sorted(ENCODINGS)}")
+        return ENCODERS[name](ENCODINGS[kind](**encoding), **settings)
+
+
+ENCODERS: dict[str, type[LocationEncoder]] = {"LocationEncoder": LocationEncoder}
+
+
+class JoinedEncoders(nn.Module, HubModel):
+    """Encoders of one architecture, joined and reduced by principal components.
+
+    The trained columns of each encoder are scaled to unit variance. The components are rotated at
+    random: a probe that standardises columns would otherwise give the last component the size of
+    the first. The skip, the same in all encoders, is kept once.
+
+    Parameters
+    ----------
+    encoders : sequence of LocationEncoder
+        With equal settings.
+
+    Attributes
+    ----------
+    sizes : Tensor, shape (K,)
+        Standard deviation of each encoder's trained columns.
+    mean : Tensor, shape (K * tied_dim,)
+        Mean of the joined columns over the places of :meth:`fit`.
+    turned : Tensor, shape (K * tied_dim, tied_dim)
+        The rotated components.
+    """
+
+    sizes: Tensor
+    mean: Tensor
+    turned: Tensor
+
+    def __init__(self, encoders: Sequence[LocationEncoder]) -> None:
+        super().__init__()
+        specs = [encoder.spec for encoder in encoders]
+        if not specs or any(spec != specs[0] for spec in specs):
+            raise ValueError(f"encoders to join must be alike in all settings, got {specs}")
+        self.encoders = nn.ModuleList(encoders)
+        self.out_dim, self.tied_dim = encoders[0].out_dim, encoders[0].tied_dim
+        joined = len(encoders) * self.tied_dim
+        self.register_buffer("sizes", torch.ones(len(encoders)))
+        self.register_buffer("mean", torch.zeros(joined))
+        self.register_buffer("turned", torch.zeros(joined, self.tied_dim))
+
+    @classmethod
+    def fit(cls, encoders: Sequence[LocationEncoder], lonlat: ArrayLike, seed: int = 0) -> Self:
+        """Join encoders; sizes and components are measured at places without labels.
+
+        Parameters
+        ----------
+        encoders : sequence of LocationEncoder
+        lonlat : array, shape (N, 2), degrees
+            At least as many places as an encoder has trained columns.
+        seed : int
+            Seed of the rotation.
+        """
+        from scipy.stats import ortho_group
+        from sklearn.decomposition import PCA
+
+        model = cls(encoders)
+        width = model.tied_dim
+        columns = [encoder.embed(lonlat)[:, :width] for encoder in encoders]
+        sizes = np.array([z.std() for z in columns])
+        pca = PCA(width, svd_solver="covariance_eigh")
+        pca.fit(np.concatenate([z / size for z, size in zip(columns, sizes)], axis=1))
+        rotation = ortho_group.rvs(width, random_state=stream("turn of an ensemble", seed))
+        for name, array in (
+            ("sizes", sizes),
+            ("mean", pca.mean_),
+            ("turned", pca.components_.T @ rotation),
+        ):
+            getattr(model, name).copy_(torch.from_numpy(array))
+        return model
+
+    def embed(self, lonlat: ArrayLike) -> Features:
+        """Return the location embedding (N, out_dim), float32, in bounded memory."""
+        reduced: Any = 0.0
+        for k, encoder in enumerate(self.encoders):
+            assert isinstance(encoder, LocationEncoder)
+            z = encoder.embed(lonlat)
+            rows = slice(k * self.tied_dim, (k + 1) * self.tied_dim)
+            part = z[:, : self.tied_dim] / self.sizes[k].item() - self.mean[rows].cpu().numpy()
+            reduced = reduced + part @ self.turned[rows].cpu().numpy()
+        return np.concatenate([reduced, z[:, self.tied_dim :]], axis=1)
+
+    def embed_modality(self, name: str, raw: Any) -> Features:
+        """Refuse: joined encoders have no heads, so there is no tied space."""
+        raise ValueError("joined encoders embed places only: choose a single model, such as melt")
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Settings, as JSON."""
+        first = self.encoders[0]
+        assert isinstance(first, LocationEncoder)
+        return {"encoder": first.spec, "encoders": len(self.encoders)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights of all encoders, the sizes and the components."""
+        return self.state_dict()
+
+    @classmethod
+    def from_parts(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """Build a model from its settings and weights."""
+        try:
+            encoders = [LocationEncoder.from_spec(spec["encoder"]) for _ in range(spec["encoders"])]
+            model = cls(encoders)
+            model.load_state_dict(tensors)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"the weights do not fit the settings: {error}") from error
+        return model.eval()
