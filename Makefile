@@ -7,6 +7,8 @@ GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 
 # Threads that wait do not spin: on a busy machine spinning makes training many times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
+# The matrices of the probes are small: more threads of OpenBLAS only wait for each other.
+export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained stamp

@@ -31,12 +31,12 @@ def check_integer(name: str, value: Any, least: int = 1) -> None:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train. Method, batch size, learning rate and epochs default to the paper's values.
+    """Settings of training; method, batch size, learning rate and epochs default to the paper's.
 
     Parameters
     ----------
     method : {"melt", "salt"}
-        MELT puts pairs of every modality into each batch; SALT trains on one modality an epoch.
+        MELT puts pairs of every modality into each batch; SALT trains on one modality per epoch.
         With a single modality both are the two-modality baseline.
     epochs : int
         An epoch takes as many pairs of each modality (SALT: of the active one) as the smallest
@@ -53,7 +53,7 @@ class TrainConfig:
         Fraction of the globe's blocks held out for the validation loss, with a buffer of one patch
         width around them; 0 holds out nothing.
     val_batch_size : int
-        Pairs of one modality among which the validation loss looks for the partner.
+        Pairs per batch of the validation loss, all of one modality.
     patience : int or None
         Stop after this many passes over all modalities without a lower validation loss.
     seed : int
@@ -64,7 +64,7 @@ class TrainConfig:
         Rows of the similarity matrix computed at a time; None computes all at once. Smaller chunks
         need less memory and more time.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes a GPU if there is one.
+        "auto" uses a GPU if there is one.
     save_every : int
         Epochs between checkpoints if ``fit`` is given a folder.
     """
@@ -133,13 +133,13 @@ class Profile:
     Parameters
     ----------
     n : int
-        Pairs a modality.
+        Pairs per modality.
     passes : int
         Number of passes over every modality's pairs in training.
     batch_size : int
     learning_rate : float
     n_task : int
-        Labelled places of a task.
+        Labelled places per task.
     n_labels : int
         Label budget of a probe.
     spacing_deg : float

@@ -14,9 +14,9 @@ EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
 
 
 def stream(purpose: str, *numbers: int) -> np.random.Generator:
-    """Return the random generator of a purpose and its numbers, such as a seed and an epoch.
+    """Return the random generator for a purpose and numbers, such as a seed and an epoch.
 
-    Two purposes never share random numbers, even with the same seed.
+    Different purposes have independent generators, even with the same seed.
 
     Examples
     --------
@@ -24,8 +24,8 @@ def stream(purpose: str, *numbers: int) -> np.random.Generator:
     >>> bool(a.random() == b.random())
     False
     """
-    # NumPy ignores zeros at the end of a seed: default_rng([3, 0]) equals default_rng(3). The hash
-    # of the purpose stands last and is never zero.
+    # NumPy ignores trailing zeros of a seed: default_rng([3, 0]) equals default_rng(3). The hash of
+    # the purpose comes last because it is not zero.
     return np.random.default_rng([*numbers, zlib.crc32(purpose.encode())])
 
 
@@ -35,7 +35,7 @@ def torch_seed(purpose: str, *numbers: int) -> int:
 
 
 def as_lonlat(lonlat: ArrayLike) -> Array:
-    """Return places as a checked float64 array.
+    """Validate places and return them as a float64 array.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
     Raises
     ------
     ValueError
-        With the row at fault, if the shape, a range or a number is wrong.
+        If the shape is wrong, or a value is not finite or out of range; the message names the row.
 
     Examples
     --------
@@ -63,8 +63,8 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
     columns = list(getattr(lonlat, "columns", ()))
     if len(columns) == 2 and str(columns[0]).lower().startswith("lat"):
         raise ValueError(
-            f"longitude comes first, got a table with columns {columns}: reorder them, or use what "
-            "goes by names, such as embed_table"
+            f"longitude comes first, got a table with columns {columns}: reorder them, or use a "
+            "function that finds columns by name, such as embed_table"
         )
     try:
         places = np.asarray(lonlat, dtype=np.float64)
@@ -98,7 +98,7 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
 
 
 def unit_vectors(lonlat: ArrayLike) -> Array:
-    """Return the places on the unit sphere as (N, 3) vectors; the pole is (0, 0, 1) exactly.
+    """Return places as unit vectors (N, 3); the north pole is exactly (0, 0, 1).
 
     Examples
     --------
@@ -107,19 +107,19 @@ def unit_vectors(lonlat: ArrayLike) -> Array:
     """
     lon, lat = np.radians(as_lonlat(lonlat)).T
     xyz = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
-    # cos(pi/2) and sin(pi) are 6e-17 and 1e-16 in floating point: on the pole and on the date
-    # line that would be a direction, so +180 and -180 would differ.
+    # In floating point cos(pi/2) is 6e-17 and sin(pi) is 1e-16. Setting them to zero makes a pole
+    # the same vector at every longitude, and +180 the same as -180.
     return np.where(np.abs(xyz) < 1e-15, 0.0, xyz)
 
 
 def to_lonlat(xyz: ArrayLike) -> Array:
-    """Return longitude and latitude (N, 2), degrees, of vectors (N, 3) of any length."""
+    """Return longitude and latitude (N, 2), in degrees, of vectors (N, 3) of any length."""
     x, y, z = np.asarray(xyz, dtype=np.float64).T
     return np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1))
 
 
 def great_circle_km(a: ArrayLike, b: ArrayLike) -> Array:
-    """Return the distance in km on the mean sphere, row by row of two (N, 2) arrays.
+    """Return the great-circle distance in km between matching rows of two (N, 2) arrays.
 
     Examples
     --------
@@ -131,34 +131,34 @@ def great_circle_km(a: ArrayLike, b: ArrayLike) -> Array:
 
 
 def sample_sphere(n: int, rng: np.random.Generator) -> Array:
-    """Draw n places uniformly by area: uniform longitude, uniform sine of the latitude."""
+    """Draw n places (n, 2), in degrees, uniformly by area: longitude and sin(latitude) uniform."""
     lon = rng.uniform(-180.0, 180.0, n)
     return np.stack([lon, np.degrees(np.arcsin(rng.uniform(-1.0, 1.0, n)))], axis=1)
 
 
 def _block_layout(size_km: float) -> tuple[NDArray[np.int64], Array]:
-    """Return the blocks in each row from south to north, and the rows' edges in sin(lat)."""
+    """Return the number of blocks in each row, south to north, and the row edges in sin(lat)."""
     if not np.isfinite(size_km) or size_km <= 0:
         raise ValueError(f"the size of a block must be positive, got {size_km} km")
     n_rows = max(1, round(np.pi * EARTH_RADIUS_KM / size_km))
     middle = (np.arange(n_rows) + 0.5) / n_rows * np.pi - np.pi / 2
     around = 2 * np.pi * EARTH_RADIUS_KM * np.cos(middle) / size_km
     columns = np.maximum(1, np.round(around)).astype(np.int64)
-    # Rows are as tall as their number of blocks asks for, so all blocks have one and the same area.
+    # The height of a row in sin(lat) is proportional to its number of blocks: equal areas.
     edges = np.concatenate([[0], np.cumsum(columns)]) / columns.sum() * 2 - 1
     return columns, edges
 
 
 def n_blocks(size_km: float) -> int:
-    """Return how many blocks of about ``size_km`` on a side cover the sphere."""
+    """Return the number of blocks with sides of about ``size_km`` that cover the sphere."""
     return int(_block_layout(size_km)[0].sum())
 
 
 def block_ids(lonlat: ArrayLike, size_km: float = 1000.0) -> NDArray[np.int64]:
-    """Return the equal-area block of each place.
+    """Return the number of the equal-area block that contains each place.
 
-    The sphere is cut into rows of latitude and each row into equal steps of longitude, such that
-    all blocks have exactly the same area and are about ``size_km`` on a side.
+    The sphere is divided into rows of latitude and each row into equal steps of longitude, so that
+    all blocks have exactly the same area and sides of about ``size_km``.
 
     Parameters
     ----------
@@ -193,24 +193,25 @@ def hold_out(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Hold out whole blocks of the sphere, with a buffer around them.
 
-    Which blocks are held out depends on ``seed``, ``fraction`` and ``size_km`` alone, not on the
-    places, so the same regions are held out for every modality.
+    The held-out blocks depend only on ``seed``, ``fraction`` and ``size_km``, not on the places, so
+    the same regions are held out for every modality.
 
     Parameters
     ----------
     lonlat : array, shape (N, 2), degrees
     fraction : float
-        Part of the sphere's blocks to hold out, in [0, 1).
+        Fraction of the sphere's blocks to hold out, in [0, 1).
     size_km : float
-        Side of a block.
+        Side of a block in km.
     buffer_km : float
-        Places closer than this to a held-out block belong to neither part.
+        Places closer than this to a held-out block are in neither mask.
     seed : int
+        Seed of the choice of blocks.
 
     Returns
     -------
     held_out, kept : arrays, shape (N,), bool
-        No place is in both.
+        Masks of the held-out places and of those to train on; no place is in both.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction must lie in [0, 1), got {fraction}")
@@ -227,7 +228,7 @@ def hold_out(
 def within_blocks(
     places: Array, chosen: NDArray[np.int64], size_km: float, distance_km: float
 ) -> NDArray[np.bool_]:
-    """Tell which places lie in the chosen blocks or closer to one of them: (N,)."""
+    """Return which places (N, 2) lie in a chosen block or within ``distance_km`` of one: (N,)."""
     columns, edges = _block_layout(size_km)
     first = np.cumsum(columns) - columns
     rows = np.searchsorted(first, chosen, side="right") - 1
@@ -237,7 +238,7 @@ def within_blocks(
     for block, row in zip(chosen, rows):
         half = np.pi / columns[row]
         middle = -np.pi + (2 * (block - first[row]) + 1) * half
-        # The nearest point is due north or south, or else on the nearer meridian of the edge.
+        # The nearest point of a block is due north or south, or on the nearer of its meridians.
         off = np.abs((lon - middle + np.pi) % (2 * np.pi) - np.pi)
         turn = np.maximum(off - half, 0.0)
         foot = np.arctan2(np.sin(lat), np.cos(lat) * np.cos(turn))
@@ -248,7 +249,7 @@ def within_blocks(
 
 
 def destination(lonlat: ArrayLike, bearing_deg: float, distance_km: float) -> Array:
-    """Return where one arrives from each place on a great circle, bearing clockwise from north."""
+    """Return the ends (N, 2) of great-circle arcs from places; bearing clockwise from north."""
     lon, lat = np.radians(as_lonlat(lonlat)).T
     zero = np.zeros_like(lon)
     north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=1)

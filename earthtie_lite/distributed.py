@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-TIMEOUT = timedelta(minutes=10)  # after which a process that hears nothing of the others gives up
+TIMEOUT = timedelta(minutes=10)  # a process that waits longer for the others gives up
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Ranks:
     Parameters
     ----------
     rank, size : int
-        Number of this process, and how many there are.
+        Number of this process, counted from 0, and number of processes.
     """
 
     rank: int = 0
@@ -30,7 +30,7 @@ class Ranks:
 
     @property
     def seed_suffix(self) -> tuple[int, ...]:
-        """The rank, or nothing for a single process: makes random numbers differ by process."""
+        """The rank, or () for a single process; makes the random numbers of processes differ."""
         return () if self.size == 1 else (self.rank,)
 
     def part(self, n: int) -> slice:
@@ -55,7 +55,7 @@ class Ranks:
         return part if self.size == 1 else _Gather.apply(part, self)
 
     def agreed(self, value: Any) -> Any:
-        """Return the first process's value, so that all processes decide alike."""
+        """Return the first process's value, so that all processes make the same decision."""
         if self.size == 1:
             return value
         values = [value]
@@ -65,13 +65,13 @@ class Ranks:
     def wrap(self, objective: nn.Module) -> nn.Module:
         """Return a module that synchronises its gradients over the processes.
 
-        Every process computes the loss of the whole batch. In the backward pass a part receives its
-        gradient once from each of the processes (:meth:`gather` sums them), and
-        DistributedDataParallel divides by their number: what remains is the gradient of that loss.
+        Every process computes the loss of the whole batch. In the backward pass :meth:`gather` sums
+        the gradients that a part receives from all processes, and DistributedDataParallel divides
+        by their number; the result is the gradient of that loss.
         """
         if self.size == 1:
             return objective
-        # Heads that no process used keep the gradient None, so the optimiser leaves them alone.
+        # Heads that no process used keep the gradient None, so the optimiser skips them.
         return DistributedDataParallel(objective, find_unused_parameters=True)
 
 
@@ -96,7 +96,7 @@ ALONE = Ranks()
 
 
 def ranks() -> Ranks:
-    """Return this process's place in the job: see :func:`process_group`."""
+    """Return the rank of this process and the number of processes: see :func:`process_group`."""
     if dist.is_available() and dist.is_initialized():
         return Ranks(dist.get_rank(), dist.get_world_size())
     return ALONE
@@ -104,7 +104,7 @@ def ranks() -> Ranks:
 
 @contextmanager
 def process_group() -> Iterator[Ranks]:
-    """Join the processes that ``torchrun`` has started; without torchrun, be the only one.
+    """Join the processes that ``torchrun`` has started; without torchrun, run alone.
 
     Inside, :func:`~earthtie_lite.train.fit` shares each batch among the processes, on one machine
     or several, through NCCL on GPUs and Gloo on CPUs. An error in one of them ends the job:

@@ -22,7 +22,7 @@ EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
 
 @dataclass(frozen=True)
 class UnitVectors:
-    """Raw coordinates, as x, y, z on the unit sphere: the plainest baseline."""
+    """Raw coordinates, as x, y, z on the unit sphere: the simplest baseline."""
 
     out_dim: ClassVar[int] = 3
 
@@ -38,9 +38,9 @@ class SphericalHarmonics:
     .. math:: \int_{S^2} Y_{l m}\, Y_{l' m'}\, d\Omega = \delta_{l l'} \delta_{m m'}
 
     without the Condon-Shortley phase. Column l * l + l + m holds degree l and order m. Degree l
-    resolves structures of about 20,000 / l km. Evaluated in float64 by sphericart (Bigi et al.
-    2023, https://doi.org/10.1063/5.0156307), which is exact at the poles; in float32 the same
-    recurrence is inaccurate from L = 20 on.
+    resolves structures of about 20,000 / l km. The values are computed in float64 by sphericart
+    (Bigi et al. 2023, https://doi.org/10.1063/5.0156307), which is exact at the poles; in float32
+    the same recurrence is inaccurate from L = 20 on.
 
     Parameters
     ----------
@@ -107,8 +107,8 @@ class LocationEncoder(nn.Module):
     """Map places to vectors: a fixed encoding, then a SIREN, and optionally a skip around it.
 
     To tell thousands of places apart, a contrastive loss rewards fine detail, and training makes
-    the embedding lose smooth, large-scale structure. The skip joins spherical harmonics of low
-    degree to the trained columns; it takes part neither in training nor in the tied space.
+    the embedding lose smooth, large-scale structure. The skip appends spherical harmonics of low
+    degree to the trained columns; it is used neither in training nor in the tied space.
 
     Parameters
     ----------
@@ -173,15 +173,15 @@ class LocationEncoder(nn.Module):
         bound = math.sqrt(6 / in_dim) / self.omega
         nn.init.uniform_(last.weight, -bound, bound)
         self.siren = nn.Sequential(*layers, last)
-        # Measured here as well, so that an untrained encoder with a skip can embed.
-        self.register_buffer("rms", torch.ones(()))  # of the trained columns
+        # Also calibrated here, so that an untrained encoder with a skip can embed.
+        self.register_buffer("rms", torch.ones(()))  # root mean square of the trained columns
         self.calibrate(self.basis(sample_sphere(1000, np.random.default_rng(0))))
 
     def basis(self, lonlat: ArrayLike) -> Tensor:
-        """Return the fixed encoding (N, encoding.out_dim), float32; compute it once, keep it."""
+        """Return the fixed encoding (N, encoding.out_dim), float32; compute it once and keep it."""
         places = as_lonlat(lonlat)
         basis = np.empty((len(places), self.encoding.out_dim), dtype=np.float32)
-        for start in range(0, len(places), EMBED_BATCH):  # only this many rows in float64
+        for start in range(0, len(places), EMBED_BATCH):  # limits the memory that float64 takes
             rows = slice(start, start + EMBED_BATCH)
             basis[rows] = self.encoding(places[rows])
         return torch.from_numpy(basis)
@@ -255,8 +255,8 @@ class JoinedEncoders(nn.Module, HubModel):
     """Encoders of one architecture, joined and reduced by principal components.
 
     The trained columns of each encoder are scaled to unit variance. The components are rotated at
-    random: a probe that standardises columns would otherwise give the last component the size of
-    the first. The skip, the same in all encoders, is kept once.
+    random, because a probe that standardises columns would otherwise scale the last component up
+    to the size of the first. The skip is the same in all encoders and is kept once.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ class JoinedEncoders(nn.Module, HubModel):
         super().__init__()
         specs = [encoder.spec for encoder in encoders]
         if not specs or any(spec != specs[0] for spec in specs):
-            raise ValueError(f"encoders to join must be alike in all settings, got {specs}")
+            raise ValueError(f"encoders to join must have equal settings, got {specs}")
         self.encoders = nn.ModuleList(encoders)
         self.out_dim, self.tied_dim = encoders[0].out_dim, encoders[0].tied_dim
         joined = len(encoders) * self.tied_dim
@@ -326,12 +326,12 @@ class JoinedEncoders(nn.Module, HubModel):
             assert isinstance(encoder, LocationEncoder)
             z = encoder.embed(lonlat)
             rows = slice(k * self.tied_dim, (k + 1) * self.tied_dim)
-            part = z[:, : self.tied_dim] / self.sizes[k].item() - self.mean[rows].cpu().numpy()
-            reduced = reduced + part @ self.turned[rows].cpu().numpy()
+            centred = z[:, : self.tied_dim] / self.sizes[k].item() - self.mean[rows].cpu().numpy()
+            reduced = reduced + centred @ self.turned[rows].cpu().numpy()
         return np.concatenate([reduced, z[:, self.tied_dim :]], axis=1)
 
     def embed_modality(self, name: str, raw: Any) -> Features:
-        """Refuse: joined encoders have no heads, so there is no tied space."""
+        """Raise a ValueError: joined encoders have no heads and no tied space."""
         raise ValueError("joined encoders embed places only: choose a single model, such as melt")
 
     @property

@@ -1,4 +1,4 @@
-"""Frozen encoders of what is observed at a place; none of these needs downloaded weights.
+"""Frozen encoders of observations: texts, images, table columns; none needs downloaded weights.
 
 A featuriser maps raw input to (N, out_dim) float32. Its JSON ``spec`` and its ``state`` of arrays
 describe it completely, so that a saved run can encode new input.
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Features = NDArray[np.float32]
 BATCH = 256  # inputs encoded at a time: bounds memory, not results
-MAX_CLASSES = 1000  # of a categorical column: each class is one feature
-FEATURISERS: dict[str, "type[Featuriser]"] = {}  # every class of featurisers, by name
+MAX_CLASSES = 1000  # limit for a categorical column: each class is one feature
+FEATURISERS: dict[str, "type[Featuriser]"] = {}  # all featuriser classes, by name
 
 
 class Featuriser:
-    """A frozen encoder: a dataclass of settings, and of arrays if something was fitted."""
+    """Base class of frozen encoders: a dataclass of settings and, if fitted, of arrays."""
 
     out_dim: Any  # width of the features
 
@@ -49,7 +49,7 @@ class Featuriser:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Return what the features depend on apart from ``state``, as JSON."""
+        """Return everything that the features depend on except ``state``, as JSON."""
         return self.spec
 
     @property
@@ -60,7 +60,7 @@ class Featuriser:
 
 @dataclass(frozen=True)
 class CharacterNGrams(Featuriser):
-    """Hashed character n-grams of a text, through a fixed random projection.
+    """Hashed character n-grams of a text, reduced by a fixed random projection.
 
     The n-grams of each word (with its edges marked) are counted in 2^15 hashed buckets. The counts
     are scaled to unit length and projected by a Gaussian matrix, which preserves angles
@@ -69,6 +69,7 @@ class CharacterNGrams(Featuriser):
     Parameters
     ----------
     out_dim : int
+        Width of the features.
     longest : int
         Longest n-gram, in characters.
     seed : int
@@ -97,7 +98,7 @@ class CharacterNGrams(Featuriser):
 
 
 def as_texts(raw: Sequence[str]) -> list[str]:
-    """Check a sequence of texts."""
+    """Return a sequence of texts as a list after checking that none is blank."""
     if isinstance(raw, str):
         raise ValueError(f"expected a sequence of texts, got one text; write [{raw!r}]")
     texts = list(raw)
@@ -111,18 +112,18 @@ def as_texts(raw: Sequence[str]) -> list[str]:
 
 @functools.lru_cache(maxsize=2)
 def _projection(rows: int, columns: int, seed: int) -> Features:
-    """Return a Gaussian matrix that keeps squared lengths on average."""
+    """Return a Gaussian matrix that preserves squared lengths in expectation."""
     draw = np.random.default_rng(seed).standard_normal((rows, columns), dtype=np.float32)
     return draw / np.float32(np.sqrt(columns))
 
 
 @dataclass(frozen=True, eq=False)
 class RandomConvolutions(Featuriser):
-    """Random convolutional features (MOSAIKS) with filters cut from the images themselves.
+    """Random convolutional features (MOSAIKS) with filters cut from the training images.
 
     Small windows are cut at random from the training images, whitened (ZCA) and scaled to unit
     length; each one is a filter. The response of a filter to an image is thresholded on both sides
-    and averaged, which gives two features a filter. After Rolf et al. (2021),
+    and averaged, which gives two features per filter. The method is that of Rolf et al. (2021),
     https://doi.org/10.1038/s41467-021-24638-z; the ZCA whitening and two-sided threshold follow
     Coates and Ng (2012), https://doi.org/10.1007/978-3-642-35289-8_30.
 
@@ -163,7 +164,7 @@ class RandomConvolutions(Featuriser):
         if size < 1 or size > min(images.shape[2:]):
             raise ValueError(f"filters of {size} pixels do not fit in images of {images.shape[2:]}")
         rng = stream("windows of filters", seed)
-        draws = 20_000  # windows for the whitening: 27 x 27 second moments need far fewer
+        draws = 20_000  # windows for the whitening; 27 x 27 second moments need far fewer
         views = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(2, 3))
         image, top, left = (rng.integers(views.shape[axis], size=draws) for axis in (0, 2, 3))
         windows = views[image, :, top, left].reshape(draws, -1) / 255.0  # (draws, C p p)
@@ -173,7 +174,7 @@ class RandomConvolutions(Featuriser):
         whiten = (vectors / np.sqrt(values + 0.01 * values.mean() + 1e-8)) @ vectors.T
         white = (windows - mean) @ whiten
         lengths = np.linalg.norm(white, axis=1)
-        # Windows with little contrast have an ill-defined direction; black ones are all alike.
+        # Windows with little contrast have an ill-defined direction; black ones are identical.
         candidates = np.flatnonzero(windows.any(axis=1) & (lengths >= np.median(lengths)))
         if not len(candidates) or np.ptp(windows) == 0:
             raise ValueError("all images are uniform: there is nothing to convolve")
@@ -211,18 +212,18 @@ class RandomConvolutions(Featuriser):
                 f"expected images of {self.filters.shape[1]} channels, got {images.shape[1]}"
             )
         weight, offset = torch.from_numpy(self.filters), torch.from_numpy(self.offsets)
-        parts = []
+        batches = []
         for start in range(0, len(images), BATCH):
             batch = torch.from_numpy(images[start : start + BATCH]).float() / 255.0
             response = torch.nn.functional.conv2d(batch, weight, -offset)  # (B, K, h, w)
             up = torch.relu(response - self.threshold).mean(dim=(2, 3))
             down = torch.relu(-response - self.threshold).mean(dim=(2, 3))
-            parts.append(torch.cat([up, down], dim=1))
-        return torch.cat(parts).numpy()
+            batches.append(torch.cat([up, down], dim=1))
+        return torch.cat(batches).numpy()
 
 
 def _as_images(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Check an array of images."""
+    """Return images as an array after checking its shape and type."""
     images = np.asarray(raw)
     if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
         raise ValueError(
@@ -243,7 +244,7 @@ class Columns(Featuriser):
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))  # JSON has lists
+        object.__setattr__(self, "names", tuple(self.names))  # JSON returns lists
 
     @property
     def out_dim(self) -> int:
@@ -251,7 +252,7 @@ class Columns(Featuriser):
         return len(self.names)
 
     def __call__(self, raw: Any) -> Features:
-        """Take numbers (N, D), or a data frame that has the columns."""
+        """Return numbers (N, D), or the columns of a data frame, as float32."""
         if hasattr(raw, "columns"):
             raw = check_columns(raw, self.names)
         array = np.asarray(raw, dtype=np.float32)
@@ -261,25 +262,25 @@ class Columns(Featuriser):
 
 
 def check_columns(raw: Any, asked: Sequence[str]) -> "pd.DataFrame":
-    """Return the columns of a data frame; a missing one is an error."""
-    there = list(getattr(raw, "columns", []))
-    if missing := [column for column in asked if column not in there]:
+    """Return columns of a data frame; raise a ValueError if one is missing."""
+    present = list(getattr(raw, "columns", []))
+    if missing := [column for column in asked if column not in present]:
         raise ValueError(f"expected a data frame with columns {list(asked)}, it lacks {missing}")
     return raw[list(asked)]
 
 
 @dataclass(frozen=True)
 class MixedColumns(Columns):
-    """Columns of a table: numbers unchanged, then categories one-hot, one feature a class.
+    """Columns of a table: numbers unchanged, then categories one-hot.
 
     Categories are compared as text; 1 and 1.0 are the same class.
 
     Parameters
     ----------
     names : tuple of str
-        Columns of numbers; may be empty.
+        Numeric columns; may be empty.
     classes : tuple of (str, tuple of str)
-        Columns of categories, each with its classes.
+        Categorical columns, each with its classes.
 
     Raises
     ------
@@ -307,7 +308,7 @@ class MixedColumns(Columns):
     def fit(
         cls, frame: "pd.DataFrame", names: Iterable[str], categories: Iterable[str]
     ) -> "MixedColumns":
-        """Find the classes that occur in columns of a table, in alphabetical order.
+        """Collect the classes of the categorical columns of a table, in alphabetical order.
 
         Raises
         ------
@@ -327,7 +328,7 @@ class MixedColumns(Columns):
 
     @property
     def out_dim(self) -> int:
-        """Number of columns of numbers and of classes."""
+        """Number of numeric columns plus number of classes."""
         return len(self.names) + sum(len(known) for _, known in self.classes)
 
     def __call__(self, raw: Any) -> Features:
@@ -338,12 +339,12 @@ class MixedColumns(Columns):
         parts = [np.asarray(raw[list(self.names)], dtype=np.float32)]
         for column, known in self.classes:
             values = [_class_name(value) for value in raw[column]]
-            codes = pd.Index(known).get_indexer(pd.Index(values))  # -1 where there is none
+            codes = pd.Index(known).get_indexer(pd.Index(values))  # -1 for an unknown category
             if (codes < 0).any():
                 row = int(np.argmax(codes < 0))
                 raise ValueError(
                     f"unknown category {values[row]!r} of column {column!r} in row {row}: "
-                    f"there are {', '.join(map(repr, known[:5]))}"
+                    f"expected one of {', '.join(map(repr, known[:5]))}"
                     + (f", ... ({len(known):,})" if len(known) > 5 else "")
                 )
             parts.append(np.eye(len(known), dtype=np.float32)[codes])
@@ -351,7 +352,7 @@ class MixedColumns(Columns):
 
 
 def _class_name(value: Any) -> str:
-    """Return the text of a category; a whole number has no decimals, whatever its type."""
+    """Return a category as text; a whole number has no decimals, whatever its type."""
     whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
     return str(int(value)) if whole else str(value)
 
@@ -359,17 +360,17 @@ def _class_name(value: Any) -> str:
 def read_images(
     paths: "Sequence[str | Path] | pd.Series[Any]", folder: str | Path = ".", size: int = 32
 ) -> NDArray[np.uint8]:
-    """Read image files as RGB squares of one size.
+    """Read image files as square RGB images of one size.
 
-    An image is rotated as its EXIF data say, cropped at the centre to a square and resized
+    Each image is rotated according to its EXIF data, cropped to a central square and resized
     (bicubic); transparency is dropped. All are held in memory, 3 * size ** 2 bytes each.
 
     Parameters
     ----------
     paths : sequence of str or Path, or Series
-        Files that Pillow reads (JPEG, PNG, ...), 8 bits a channel.
+        Files that Pillow reads (JPEG, PNG, ...), 8 bits per channel.
     folder : str or Path
-        Folder that relative paths start from.
+        Folder to which relative paths refer.
     size : int
         Pixels on a side.
 
@@ -380,7 +381,7 @@ def read_images(
     Raises
     ------
     ValueError
-        If a file is missing or damaged, with its path and its row: the index of a Series.
+        If a file is missing or damaged; the message names its path and row (the index of a Series).
     """
     import pandas as pd
     from PIL import Image, ImageOps
@@ -396,8 +397,8 @@ def read_images(
         path = Path(folder).expanduser() / Path(name).expanduser()
         try:
             with Image.open(path) as file:
-                if file.mode.startswith(("I", "F")):  # Pillow's modes of more than 8 bits
-                    raise ValueError("more than 8 bits a channel; save it as 8-bit RGB")
+                if file.mode.startswith(("I", "F")):  # Pillow's modes with more than 8 bits
+                    raise ValueError("more than 8 bits per channel; save it as 8-bit RGB")
                 file.draft("RGB", (2 * size, 2 * size))  # decodes large JPEGs at a lower scale
                 upright = ImageOps.exif_transpose(file).convert("RGB")
         # Pillow raises different errors for different formats and kinds of damage.
@@ -414,12 +415,12 @@ def encode(featuriser: Featuriser, raw: Any) -> Features:
     :func:`~earthtie_lite.paper.bulk.encode_to_disk`.
     """
     if isinstance(featuriser, Columns):
-        return featuriser(raw)  # nothing is computed
+        return featuriser(raw)  # nothing worth caching
     return cached(input_key(featuriser, raw), lambda: featuriser(raw))
 
 
 def input_key(featuriser: Featuriser, raw: Any) -> bytes:
-    """Return the hash of a featuriser and its input, reading one piece of the input at a time."""
+    """Return the hash of a featuriser and its input, reading the input in pieces."""
     key = hashlib.sha256(json.dumps(featuriser.identity, sort_keys=True).encode())
     for name, array in sorted(featuriser.state.items()):
         key.update(name.encode() + np.ascontiguousarray(array).tobytes())
@@ -435,7 +436,7 @@ def input_key(featuriser: Featuriser, raw: Any) -> bytes:
             pixels = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
             key.update(repr((pixels.shape, pixels.dtype.str)).encode() + pixels.tobytes())
     else:
-        for row, text in enumerate(as_texts(raw)):  # together: the JSON of the list
+        for row, text in enumerate(as_texts(raw)):  # the pieces join to the JSON of the list
             key.update(((", " if row else "[") + json.dumps(text, ensure_ascii=False)).encode())
         key.update(b"]")
     return key.digest()

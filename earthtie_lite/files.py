@@ -37,25 +37,25 @@ def sha256(data: bytes) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it replaces ``path`` atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        yield part
-        to_disk(part)
-        os.replace(part, path)
+        yield temporary
+        to_disk(temporary)
+        os.replace(temporary, path)
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def to_disk(path: Path) -> None:
-    """Wait until the content of a file is on disk."""
+    """Flush the content of a file to disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    with whole(Path(path)) as part:
-        part.write_bytes(data)
+    """Write a file atomically: whole or not at all."""
+    with whole(Path(path)) as temporary:
+        temporary.write_bytes(data)
 
 
 def cache_folder() -> Path:
@@ -69,7 +69,7 @@ def cached(key: bytes, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """Return the array cached under the hash of ``key``; compute and cache it the first time.
 
     A damaged file is computed again. If the cache cannot be written (a full or read-only disk),
-    the array is returned all the same.
+    the array is still returned.
     """
     path = cache_folder() / f"{sha256(key)}.npy"
     try:
@@ -95,7 +95,7 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 
 def human(size: int) -> str:
-    """Return a number of bytes in kB, MB or GB.
+    """Format a number of bytes in kB, MB or GB.
 
     Examples
     --------
@@ -106,11 +106,11 @@ def human(size: int) -> str:
     return f"{size / scale:,.1f} {unit}"
 
 
-# ------------------------------------------------------------------- what travels with the package
+# ------------------------------------------------------------------------------ shipped files
 
 
 def shipped_folder(name: str) -> Path:
-    """Return a folder of the data: inside the installed package, or in a source checkout."""
+    """Return a data folder of the installed package or of a source checkout."""
     here = Path(__file__).resolve().parent
     inside = here / "data" / name
     return inside if inside.is_dir() else here.parent / "data" / name
@@ -175,7 +175,7 @@ def read_model(weights: Path, config: Callable[[], Path]) -> tuple[dict[str, Any
     ----------
     weights : path
     config : callable
-        Returns the path of config.json, which is read only where the weights hold no description
+        Returns the path of config.json, which is read only if the weights hold no description
         (models saved with version 0.1).
 
     Raises
@@ -224,8 +224,8 @@ A location encoder: it embeds places, given as longitude and latitude in degrees
     model = earthtie_lite.{{ class_name }}.from_pretrained("...")
     z = model.embed([[13.4, 52.5]])
 
-It was saved with earthtie-lite, the module of the book EarthTie. What it was trained on, how it
-scores and where it fails has to be written here by whoever trained it.
+It was saved with earthtie-lite, the module of the book EarthTie. Whoever trained it should describe
+here what it was trained on, how it scores and where it fails.
 """
 
 
@@ -256,7 +256,7 @@ class HubModel(
             "owner/name".
         """
         if not Path(name).is_dir() and "/" not in str(name):
-            raise ValueError(f"there is no folder {name}, and a name on the Hub has an owner: a/b")
+            raise ValueError(f"there is no folder {name}, and a name on the Hub is owner/name")
         return super().from_pretrained(name, **settings)
 
     def generate_model_card(self, *args: Any, **settings: Any) -> ModelCard:

@@ -38,7 +38,7 @@ def nt_xent(
     location, modality : Tensor, shape (B, D)
         Unit vectors; row i of one is the partner of row i of the other.
     logit_scale : Tensor or float
-        Logarithm of the scale s, the inverse of the temperature: one number, or one a pair (B,).
+        Logarithm of the scale s, the inverse of the temperature: a scalar, or one per pair (B,).
     direction : {"both", "to_location", "to_modality"}
         What the anchors look for: "to_location" starts from the observation and picks its place,
         "to_modality" starts from the place and picks its observation, "both" averages the two.
@@ -47,8 +47,8 @@ def nt_xent(
         https://arxiv.org/abs/2103.00020), or every other embedding of the batch (2B - 1, SimCLR,
         https://arxiv.org/abs/2002.05709).
     chunk : int, optional
-        Rows of the logits computed at a time, and computed again in the backward pass. Memory is
-        then of the order B * chunk + B * B / chunk instead of B * B.
+        Number of rows of the logits computed at a time; they are recomputed in the backward pass.
+        Memory is then O(B * chunk + B * B / chunk) instead of O(B * B).
     ranks : Ranks
         Processes that share the rows of the logits, each with its own B / size pairs as input;
         every process returns the loss of the whole batch.
@@ -88,11 +88,11 @@ def nt_xent(
         scale = ranks.gather(scale)
     scale = scale.unsqueeze(-1)  # (1,) or (B, 1)
     location, modality = ranks.gather(location), ranks.gather(modality)  # (B, D)
-    own, size = ranks.part(len(location)), chunk or len(location)
-    blocks = [slice(i, min(i + size, own.stop)) for i in range(own.start, own.stop, size)]
+    mine, size = ranks.part(len(location)), chunk or len(location)
+    blocks = [slice(i, min(i + size, mine.stop)) for i in range(mine.start, mine.stop, size)]
     compare = partial(checkpoint, _compare, use_reentrant=False) if len(blocks) > 1 else _compare
     found = [compare(location, modality, scale, rows, negatives == "all") for rows in blocks]
-    partner, rows_of, columns_of = (list(part) for part in zip(*found))
+    partner, rows_of, columns_of = (list(tensors) for tensors in zip(*found))
     positive = ranks.gather(torch.cat(partner))  # (B,)
     losses = []
     if direction in ("both", "to_modality"):
@@ -112,7 +112,7 @@ def _compare(
     places, and over the C candidates in these rows of each of the B observations.
     """
     one_scale = len(scale) == 1
-    # Without a slice, gradients are summed in the order of version 0.1: resumed bitwise.
+    # A slice would change the summation order of gradients: runs of version 0.1 resume bitwise.
     places = location if rows == slice(0, len(location)) else location[rows]
     own_scale = scale if one_scale else scale[rows]
     by_place = _float32((own_scale * places) @ modality.T)  # (C, B): a row is a place

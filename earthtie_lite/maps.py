@@ -1,4 +1,4 @@
-"""Every figure of the book. World maps are Equal Earth; nothing here needs a network."""
+"""Figures of the book. World maps use the Equal Earth projection; everything works offline."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cartopy.mpl.geoaxes import GeoAxes
 
 LAND, MISSING, LINE = "#eeeeee", "#cfcfcf", "#666666"
-# Okabe and Ito (2008): told apart with every common colour vision.
+# Okabe and Ito (2008): distinguishable with all common forms of colour blindness.
 COLOURS = {
     "satellite": "#0072B2",
     "lights": "#E69F00",
@@ -30,7 +30,7 @@ CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000
 def world(panels: int = 1, columns: int = 1, width: float = 8.0) -> tuple[Figure, list["GeoAxes"]]:
     """Make a figure of world maps in the Equal Earth projection, land drawn in light grey.
 
-    The land lies below everything with a zorder of 1 or more, its outline on top.
+    Land has zorder 0.5 and its outline zorder 3: data with zorder 1 or 2 lie between the two.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def world(panels: int = 1, columns: int = 1, width: float = 8.0) -> tuple[Figure
 def points_map(
     groups: Mapping[str, ArrayLike], size: float = 1.0, title: str | None = None
 ) -> Figure:
-    """Draw groups of places, each an array (N, 2) in degrees, one panel a group."""
+    """Draw groups of places, each an array (N, 2) in degrees, with one panel per group."""
     if not groups:
         raise ValueError("at least one group of places is needed")
     figure, axes = world(len(groups), columns=min(len(groups), 2))
@@ -73,7 +73,7 @@ def points_map(
 
 
 def grid(spacing_deg: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """Return the centres (H W, 2) of a global grid, north first, and its shape (H, W)."""
+    """Return the cell centres (H * W, 2) of a global grid, north first, and its shape (H, W)."""
     if not np.isfinite(spacing_deg) or not 0 < spacing_deg <= 30:
         raise ValueError(f"spacing_deg must lie in (0, 30], got {spacing_deg}")
     height = round(180 / spacing_deg)
@@ -90,17 +90,17 @@ def prediction_map(
     limits: tuple[float, float] | None = None,
     diverging: bool = False,
 ) -> Figure:
-    """Draw gridded values as world maps that share one scale and one colour bar.
+    """Draw gridded values as world maps that share one colour scale and one colour bar.
 
     Parameters
     ----------
     panels : mapping of str to array, shape (H, W)
-        Title and values on a global grid, north first; NaN where there are none.
+        Title and values on a global grid, north first; NaN where a value is missing.
     label : str
-        Quantity and unit.
+        Label of the colour bar: quantity and unit.
     cmap : str
     limits : tuple, optional
-        By default the 1st and 99th percentile of all panels.
+        Ends of the colour scale; by default the 1st and 99th percentile of all panels.
     diverging : bool
         Centre the scale on zero and use a diverging colour map.
 
@@ -145,7 +145,7 @@ def prediction_map(
 
 
 def loss_curves(history: "pd.DataFrame", title: str | None = None) -> Figure:
-    """Draw the training loss of each step, and below it the held-out loss of each modality."""
+    """Draw the training loss of each step above the held-out loss of each modality."""
     figure, axes = plt.subplots(2, 1, figsize=(7.5, 5.2), sharex=True, layout="constrained")
     draw_curves(axes, history)
     if title:
@@ -154,11 +154,11 @@ def loss_curves(history: "pd.DataFrame", title: str | None = None) -> Figure:
 
 
 def draw_curves(axes: Sequence[Any], history: "pd.DataFrame") -> None:
-    """Draw a history onto two axes: training loss by active modality, held-out losses."""
+    """Draw the training loss by active modality and the held-out losses on two axes."""
     pairs = history["pairs"] / 1e6
     for name in history["modality"].unique():
         active = history["modality"] == name
-        # A gap where another modality is active: the line is not drawn across it.
+        # NaN while another modality is active, so that the line has a gap there.
         loss = history["loss"].where(active)
         axes[0].plot(
             pairs, loss, ".-", ms=1.5, lw=1, color=COLOURS.get(name, "#000000"), label=name
@@ -198,9 +198,9 @@ class LiveCurves:
 
 
 def probe_bars(summary: "pd.DataFrame") -> Figure:
-    """Draw the table of :func:`~earthtie_lite.probes.summarise`: tasks across, splits as markers.
+    """Draw the table of :func:`~earthtie_lite.probes.summarise`: a panel per task.
 
-    Each row is an embedding; a point is the mean over draws, a line its 95 % interval.
+    Rows are embeddings and markers are splits; a line is the 95 % interval of the mean over draws.
     """
     tasks = list(summary["task"].unique())
     names = list(summary["embedding"].unique())

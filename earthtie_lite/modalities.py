@@ -1,4 +1,4 @@
-"""Modalities: places and frozen features of what was observed there; the sample's, or a table's."""
+"""Modalities: places with frozen features of observations, from the sample or from a table."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,20 +36,20 @@ FILL = "fill them in, or leave them out with missing='drop'"
 
 @dataclass(frozen=True, eq=False)
 class Modality:
-    """N places and the frozen features of what was observed there.
+    """N places and the frozen features of the observations made there.
 
     Parameters
     ----------
     name : str
-        A word; the model's head of this modality has the same name.
+        A word (a Python identifier), which also names the model's head of this modality.
     lonlat : array, shape (N, 2)
         Degrees, longitude first.
     features : array, shape (N, D)
         Finite; stored as float32.
     featuriser : Featuriser, optional
-        The encoder of the features, for new input.
+        The frozen encoder that made the features; it encodes new input.
     source : str
-        Where the data come from.
+        Origin of the data.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Modality:
         if features.ndim != 2 or len(features) != len(places) or features.shape[1] == 0:
             raise ValueError(
                 f"features of modality {self.name!r} must have shape ({len(places)}, D), one row "
-                f"a place, got {features.shape}"
+                f"per place, got {features.shape}"
             )
         bad = ~np.isfinite(features).all(axis=1)
         if bad.any():
@@ -106,10 +106,10 @@ class Modality:
         missing: str = "error",
         duplicates: str = "warn",
     ) -> "Modality":
-        """Make a modality from a table with numbers and categories, a text or an image per row.
+        """Make a modality from a table of numbers and categories, of texts or of images.
 
         Messages count rows from 0, as ``frame.iloc`` does.
-        :func:`~earthtie_lite.places.check_places` reports other doubts about places.
+        :func:`~earthtie_lite.places.check_places` checks places more thoroughly.
 
         Parameters
         ----------
@@ -119,26 +119,26 @@ class Modality:
             Columns of longitude and latitude, degrees. By default the geometry of a GeoDataFrame,
             or the columns with usual names: :func:`~earthtie_lite.places.lonlat_of`.
         features : sequence of str, optional
-            Columns of numbers, used unchanged.
+            Numeric columns, used unchanged.
         text : str, optional
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
         categories : sequence of str, optional
-            Columns of categories, alone or beside ``features``, one feature a class:
+            Categorical columns, with or without ``features``, encoded one-hot by
             :class:`~earthtie_lite.features.MixedColumns`. New input may have no other classes.
         images : str, optional
             Column of image paths, read by :func:`~earthtie_lite.features.read_images` and encoded
             by :class:`~earthtie_lite.features.RandomConvolutions`. Filters are cut from images
             outside the blocks that may be held out for validation, up to half of all blocks.
         folder : str or Path
-            Folder that relative image paths start from.
+            Folder to which relative image paths refer.
         size : int
-            Pixels on a side to which images are resized.
+            Side, in pixels, to which images are resized.
         featuriser : Featuriser, optional
             Another encoder for the texts or images, for example one of
             :mod:`~earthtie_lite.paper.towers`.
         missing : {"error", "drop"}
-            "drop" leaves out rows without a place or a value (or with a blank text) and warns with
-            their number. A value that is present but not numeric is always an error.
+            "drop" leaves out rows without a place or a value (or with a blank text) and warns how
+            many. A value that is present but not numeric is always an error.
         duplicates : {"warn", "keep", "first", "mean"}
             How to treat rows with exactly the same place, which are false negatives of each other
             in a batch: keep all, with or without a warning; keep the first; or average their
@@ -152,8 +152,8 @@ class Modality:
         Warns
         -----
         UserWarning
-            With the number of rows that were left out, repeat a place, lie at (0, 0) or seem to
-            have longitude and latitude swapped.
+            If rows were left out, repeat a place, lie at (0, 0) or seem to have longitude and
+            latitude swapped; the message gives their number.
 
         Examples
         --------
@@ -165,24 +165,24 @@ class Modality:
         >>> Modality.from_frame(soil, name="soil", features=["ph"], categories=["kind"])
         Modality('soil', 2 places, 3 features)
         """
-        asked = _columns_asked(features, categories, text, images, featuriser)
+        asked = _observation_columns(features, categories, text, images, featuriser)
         check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
         table, places = _complete_rows(frame, lon, lat, asked, missing)
         left_out = len(frame) - len(table)
-        for note in _doubts(table, places, len(frame), duplicates):
+        for note in _list_warnings(table, places, len(frame), duplicates):
             warnings.warn(note, stacklevel=2)
         if duplicates == "first":
             first = ~repeats(places)
             table, places = table[first], places[first]
         raw: Any = table
         if text is not None:
-            raw = _texts(table, text)
+            raw = _text_column(table, text)
             featuriser = CharacterNGrams() if featuriser is None else featuriser
         elif images is not None:
             raw = read_images(table[images], folder, size)
             featuriser = fit_filters(places, raw, seed=0) if featuriser is None else featuriser
         else:
-            featuriser, raw = _columns(table, features or (), categories or ())
+            featuriser, raw = _fit_columns(table, features or (), categories or ())
         values = encode(featuriser, raw)
         if duplicates == "mean":
             places, values = _mean_by_place(places, values)
@@ -190,14 +190,14 @@ class Modality:
         return cls(name, places, values, featuriser, source)
 
 
-def _columns_asked(
+def _observation_columns(
     features: Sequence[str] | None,
     categories: Sequence[str] | None,
     text: str | None,
     images: str | None,
     featuriser: Any,
 ) -> list[str]:
-    """Return the columns that hold the observations, which must be of one kind."""
+    """Return the columns of the observations after checking that they are of one kind."""
     columns = features is not None or categories is not None
     if columns + (text is not None) + (images is not None) != 1:
         raise ValueError(
@@ -219,8 +219,8 @@ def _complete_rows(
 ) -> "tuple[pd.DataFrame, Array]":
     """Return the rows with a place and a value in each column, and their places.
 
-    The index of the result is the row number in the table; messages count by it. A blank text
-    counts as missing.
+    The index of the result holds row numbers of the table, which messages use. A blank text counts
+    as missing.
     """
     import pandas as pd
 
@@ -232,7 +232,7 @@ def _complete_rows(
         raise ValueError(f"columns {absent} not found: there are {list(frame.columns)}")
     table = frame[list(dict.fromkeys(asked))].reset_index(drop=True)
     if not table.columns.is_unique:
-        raise ValueError(f"columns must have names of their own, got {list(table.columns)}")
+        raise ValueError(f"the names of columns must differ, got {list(table.columns)}")
     places = lonlat_of(frame.reset_index(drop=True), lon, lat, missing, FILL)
     lacking = table.isna()
     for column in table.select_dtypes(exclude="number"):
@@ -252,8 +252,8 @@ def _complete_rows(
     return table[~bad], places[~bad]
 
 
-def _doubts(table: "pd.DataFrame", places: Array, n_rows: int, duplicates: str) -> list[str]:
-    """Return one sentence for each doubt: rows left out of n_rows, suspicious places (N, 2)."""
+def _list_warnings(table: "pd.DataFrame", places: Array, n_rows: int, duplicates: str) -> list[str]:
+    """Return the warnings to give: rows left out of n_rows, suspicious places (N, 2)."""
     left_out, notes = n_rows - len(table), []
     if left_out:
         notes.append(f"left out {left_out:,} of {n_rows:,} rows, which lack a value")
@@ -276,7 +276,7 @@ def _mean_by_place(places: Array, features: Features) -> tuple[Array, Features]:
     return places[~repeats(places)], means.to_numpy(np.float32)
 
 
-def _columns(
+def _fit_columns(
     table: "pd.DataFrame", features: Sequence[str], categories: Sequence[str]
 ) -> "tuple[Columns, pd.DataFrame]":
     """Return the featuriser of columns, and the table with numbers parsed from text."""
@@ -284,9 +284,9 @@ def _columns(
 
     table = table.copy()
     for column in features:
-        # As objects, so that pandas does not turn a time into a number.
+        # As objects, because pandas would otherwise convert a time to a number.
         numbers = pd.to_numeric(table[column].astype(object), errors="coerce").astype(np.float64)
-        with np.errstate(over="ignore"):  # beyond float32 becomes infinite
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite
             wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -304,8 +304,8 @@ def _columns(
     return Columns(tuple(features)), table
 
 
-def _texts(table: "pd.DataFrame", column: str) -> list[str]:
-    """Return a column of text as a list; anything but text is an error."""
+def _text_column(table: "pd.DataFrame", column: str) -> list[str]:
+    """Return a text column as a list; raise a ValueError if a value is not text."""
     if bad := [(row, x) for row, x in table[column].items() if not isinstance(x, str)]:
         raise ValueError(f"column {column!r} must be text, got {bad[0][1]!r} in row {bad[0][0]}")
     return table[column].tolist()
@@ -317,7 +317,7 @@ def load_sample(
     modalities: Iterable[str] = NAMES,
     exclude: Exclude | None = None,
 ) -> dict[str, Modality]:
-    """Load the embedded sample, offline: n places for each modality, none shared.
+    """Load the embedded sample, offline: n places per modality, different for each.
 
     Images are uniform by area over land. Names are thinned to the most populous place of each
     equal-area cell, then drawn at random. Filters for images are cut outside the blocks that
@@ -327,13 +327,13 @@ def load_sample(
     Parameters
     ----------
     n : int
-        Places a modality, up to 100,000.
+        Places per modality, at most 100,000.
     seed : int
         Seed of the places; each modality has its own random generator.
     modalities : iterable of {"satellite", "lights", "text"}
     exclude : callable, optional
-        Takes places (N, 2) and returns which to leave out, (N,) bool: no place, image or fitted
-        filter comes from these.
+        Takes places (N, 2) and returns a mask (N,) of those to leave out; no place, image or filter
+        comes from them.
 
     Returns
     -------
@@ -357,7 +357,7 @@ def load_sample(
 
 def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Sample places over land, cut patches and encode them."""
-    places = _draw(n, stream(f"places of {name}", seed), exclude)
+    places = _draw_land(n, stream(f"places of {name}", seed), exclude)
     return images_at(name, places, seed, f"embedded sample: {name}.tif")
 
 
@@ -370,17 +370,17 @@ def images_at(name: str, places: Array, seed: int, source: str) -> Modality:
 
 def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomConvolutions:
     """Cut filters from patches outside the blocks that may be held out for validation."""
-    # Held-out fractions are nested, so no block held out by a fraction up to 0.5 gives a filter.
+    # Held-out sets are nested: a block that a fraction up to 0.5 holds out gives no filter.
     training = hold_out(places, 0.5, buffer_km=embedded.PATCH_KM)[1]
     if not training.any():
         raise ValueError(
             "every image lies in a block that may be held out for validation, so no filter can be "
-            "cut: bring more places, or pass featuriser=, fitted on other images"
+            "cut: add more places, or pass featuriser=, fitted on other images"
         )
     return RandomConvolutions.fit(patches[training], seed=seed)
 
 
-def _draw(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
+def _draw_land(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
     """Draw n places on land, none of them excluded."""
     found = np.empty((0, 2))
     while len(found) < n:
@@ -399,7 +399,7 @@ def thinned_names() -> "pd.DataFrame":
 
 
 def first_of_cells(spacing_km: float = NAME_SPACING_KM) -> "tuple[pd.DataFrame, NDArray[np.bool_]]":
-    """Return the gazetteer, and which rows are the most populous of their cell: (N,)."""
+    """Return the gazetteer and a mask (N,) of the most populous place of each cell."""
     frame = embedded.places()  # sorted by population
     frame = frame[frame["lat"] > embedded.SOUTHERN_LIMIT]
     cell = block_ids(frame[["lon", "lat"]].to_numpy(), spacing_km)
@@ -420,13 +420,13 @@ def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:
 
 
 def names_as_text(frame: "pd.DataFrame", source: str) -> Modality:
-    """Encode the names of a part of the gazetteer."""
+    """Encode the names in some rows of the gazetteer."""
     ngrams, places = CharacterNGrams(), frame[["lon", "lat"]].to_numpy(dtype=np.float64)
     return Modality("text", places, encode(ngrams, frame["name"].tolist()), ngrams, source)
 
 
 def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]) -> list[Modality]:
-    """Return the modalities of a mapping, a sequence or a single one, names checked."""
+    """Return a mapping, a sequence or a single modality as a list, after checking the names."""
     if isinstance(sample, Modality):
         return [sample]
     values = list(sample.values() if isinstance(sample, Mapping) else sample)

@@ -31,14 +31,14 @@ class Projection(nn.Module):
 
     @torch.no_grad()
     def fit_statistics(self, features: Tensor) -> None:
-        """Take mean and standard deviation from the training features (N, D)."""
+        """Set mean and standard deviation to those of the training features (N, D)."""
         self.mean.copy_(features.mean(dim=0))
         std = features.std(dim=0, correction=0)
         constant = std <= 1e-6 * features.abs().amax(dim=0)  # relative: units may be small
         self.std.copy_(torch.where(constant, 1.0, std))
 
     def standardise(self, features: Tensor) -> Tensor:
-        """Scale frozen features (B, D) to mean 0 and deviation 1 over the training features."""
+        """Scale frozen features (B, D) by the mean and deviation of the training features."""
         return (features - self.mean) / self.std
 
     def forward(self, features: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
         super().__init__()
         self.encoder = copy.deepcopy(encoder)
         self.projections = nn.ModuleDict(
-            # The prefix: a ModuleDict refuses names such as "values" or "type".
+            # The prefix is needed because a ModuleDict rejects names such as "values" or "type".
             {f"of_{name}": Projection(dim, encoder.tied_dim) for name, dim in in_dims.items()}
         )
         self.featurisers = dict(featurisers or {})

@@ -1,4 +1,4 @@
-"""The places of what a user brings: coordinates found, checked, and reported if doubtful."""
+"""Coordinates of a user's table: find the columns, validate them, report suspicious places."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 
 USUAL = (("lon", "longitude", "lng", "long"), ("lat", "latitude"))
-PLANE = (("x",), ("y",))  # longitude and latitude where no others are there
+PLANE = (("x",), ("y",))  # used if no usual name is present
 FIX = "correct or remove such rows first"
 RowName = Callable[[int], str]  # returns the name of a row in messages
 ADVICE = {
@@ -25,9 +25,9 @@ ADVICE = {
     "out of range": "swap the columns, wrap longitudes to [-180, 180], or turn metres into degrees",
     "duplicated": "in a batch they are false negatives of each other: choose duplicates='keep', "
     "duplicates='first' or duplicates='mean'",
-    "at (0, 0)": "off Africa; often what a failed look-up returns: drop these rows",
-    "whole degrees": "rounded to as much as 111 km: bring more digits",
-    "at sea": "the embedded sample has land only: drop these rows or expect little of them",
+    "at (0, 0)": "in the sea off Africa, often the result of a failed look-up: drop these rows",
+    "whole degrees": "rounded to steps of up to 111 km: use coordinates with more digits",
+    "at sea": "the embedded sample covers land only: drop these rows or expect poor embeddings",
     "probably swapped": "far more places lie on land with the columns swapped: swap lon and lat",
 }
 # "probably swapped" is reported for at least FEWEST places, if swapping puts at least SHARE of all
@@ -38,7 +38,7 @@ FEWEST, SHARE, GAIN = 10, 0.8, 0.2
 def comma_hint(raw: Any, other: str) -> str:
     """Return a hint about decimal commas if the cell has one, otherwise the other hint."""
     comma = isinstance(raw, str) and re.fullmatch(r"\s*[-+]?\d+,\d+\s*", raw)
-    return "decimal commas are not read: write points" if comma else other
+    return "decimal commas are not supported: use decimal points" if comma else other
 
 
 class Faults:
@@ -62,7 +62,7 @@ class Faults:
     def see(self, places: Array, lon: "pd.Series", lat: "pd.Series") -> None:
         """Count the faults of places (n, 2), NaN where missing, read from two columns."""
         lacking = np.isnan(places).any(axis=1)
-        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking  # infinite: unreadable
+        beyond = (np.abs(places) > (180.0, 90.0)).any(axis=1) & ~lacking  # infinite: not numeric
         wrong = beyond | lacking if self.missing == "error" else beyond
         if wrong.any() and not self.first:
             row = int(np.argmax(wrong))
@@ -108,16 +108,16 @@ def lonlat_of(
     missing: str = "error",
     hint: str = FIX,
 ) -> Array:
-    """Return the places of a table, checked.
+    """Find and validate the places of a table.
 
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
         A geometry takes precedence over columns; points in any CRS are reprojected to EPSG:4326.
     lon, lat : label, optional
-        Columns of longitude and latitude, degrees. By default the only ones with a usual name, in
-        upper or lower case: lon, longitude, lng or long and lat or latitude; without these, x and
-        y.
+        Columns of longitude and latitude, degrees. By default the columns with a usual name, in
+        upper or lower case: lon, longitude, lng or long, and lat or latitude; x and y if there are
+        none of these.
     missing : {"error", "drop", "keep"}
         "error" raises if a row has no place; the others return NaN for it.
     hint : str
@@ -147,12 +147,12 @@ def lonlat_of(
     if points is None:
         if not hasattr(table, "iloc"):
             if hasattr(table, "to_pandas"):
-                raise ValueError("expected a table of pandas or GeoPandas: pass table.to_pandas()")
+                raise ValueError("expected a pandas or GeoPandas table: pass table.to_pandas()")
             return as_lonlat(table)
         if not hasattr(table, "columns"):
             raise ValueError("expected a table or points, got a single column")
         lon, lat = coordinate_columns(list(table.columns), lon, lat)
-    faults = Faults(_namer(table.index), missing, hint)
+    faults = Faults(_row_namer(table.index), missing, hint)
     places = (
         from_columns(table[lon], table[lat], faults)
         if points is None
@@ -193,7 +193,7 @@ def coordinate_columns(columns: Sequence[Any], lon: Any = None, lat: Any = None)
     return found[0], found[1]
 
 
-def _namer(index: Any) -> RowName:
+def _row_namer(index: Any) -> RowName:
     """Return a function that names a row by its number, and by its label if that differs."""
 
     def name(row: int) -> str:
@@ -216,7 +216,7 @@ def from_points(points: Any, faults: Faults) -> Array:
         row = int(np.argmax(other))
         raise ValueError(
             f"expected points, got a {points.geom_type.iloc[row]} in "
-            f"{faults.name(faults.rows + row)}; choose a point in each, for example "
+            f"{faults.name(faults.rows + row)}; use one point for each, for example "
             "table.set_geometry(table.representative_point())"
         )
     degrees = points.mask(missing).to_crs(4326)
@@ -227,12 +227,12 @@ def from_points(points: Any, faults: Faults) -> Array:
 
 def from_columns(lon: "pd.Series", lat: "pd.Series", faults: Faults) -> Array:
     """Return the places (N, 2) of two columns, NaN where missing, and count their faults."""
-    places = _numbers(lon, lat)
+    places = _parse_degrees(lon, lat)
     faults.see(places, lon, lat)
     return places
 
 
-def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
+def _parse_degrees(lon: "pd.Series", lat: "pd.Series") -> Array:
     """Return two columns as numbers (N, 2): NaN if missing, infinite if not numeric."""
     import pandas as pd
 
@@ -247,28 +247,28 @@ def _numbers(lon: "pd.Series", lat: "pd.Series") -> Array:
     return places
 
 
-# ----------------------------------------------------------------------------------- doubts
+# ----------------------------------------------------------------------- suspicious places
 
 
 def check_places(lonlat: ArrayLike) -> "pd.DataFrame":
-    """Report what may be wrong with places; nothing is refused.
+    """Report suspicious places without rejecting any.
 
     Parameters
     ----------
     lonlat : array, shape (N, 2)
-        Degrees, longitude first; numbers of any size, NaN too.
+        Degrees, longitude first; values may be out of range, infinite or NaN.
 
     Returns
     -------
     DataFrame
-        One row a check: the number of ``places``, their ``share``, the ``first_row`` (counted from
-        0, -1 if there is none) and ``advice`` if a place fails. "duplicated" counts repetitions,
-        without the first of each place; a pole is one place, and so are longitudes 180 and -180.
-        "whole degrees" have no decimals in either coordinate. "at sea" means no elevation in the
-        sample's raster; its pixels are 9 km wide, so a beach may lie at sea. "probably swapped"
-        counts places at sea that lie on land with the columns swapped. It is reported for ten
-        places or more, if swapping puts at least 80 % of all on land and at least 20 % more than
-        before; if you observe the sea, ignore it.
+        One row per check: the number of ``places`` that fail it, their ``share``, the ``first_row``
+        (counted from 0, -1 if none fails) and ``advice``. "duplicated" counts repetitions after the
+        first occurrence; a pole is one place at any longitude, and longitudes 180 and -180 are the
+        same. "whole degrees" counts places without decimals in both coordinates. "at sea" means no
+        elevation in the sample's raster; its pixels are 9 km wide, so a beach may count as sea.
+        "probably swapped" counts places at sea that lie on land with the columns swapped. It is
+        reported for ten places or more, if swapping puts at least 80 % of all places on land, and
+        at least 20 percentage points more than before; ignore it for marine data.
 
     Raises
     ------
@@ -295,7 +295,7 @@ def check_places(lonlat: ArrayLike) -> "pd.DataFrame":
     finite = np.isfinite(lon) & np.isfinite(lat)
     sound = finite & (np.abs(lon) <= 180) & (np.abs(lat) <= 90)
     found: dict[str, Mask] = {"not finite": ~finite, "out of range": finite & ~sound}
-    for check, mask in _checks(places[sound]).items():
+    for check, mask in _failed_checks(places[sound]).items():
         found[check] = np.zeros(len(places), dtype=np.bool_)
         found[check][sound] = mask
     counts = {check: int(mask.sum()) for check, mask in found.items()}
@@ -310,7 +310,7 @@ def check_places(lonlat: ArrayLike) -> "pd.DataFrame":
     return pd.DataFrame(columns).rename_axis("check")
 
 
-def _checks(places: Array) -> dict[str, Mask]:
+def _failed_checks(places: Array) -> dict[str, Mask]:
     """Return which places (N, 2), all in range, fail each check."""
     if not len(places):
         return {check: np.zeros(0, dtype=bool) for check in list(ADVICE)[2:]}
@@ -320,7 +320,7 @@ def _checks(places: Array) -> dict[str, Mask]:
         "at (0, 0)": (places == 0).all(axis=1),
         "whole degrees": (places == np.round(places)).all(axis=1),
         "at sea": ~land,
-        "probably swapped": _swapped(places, land),
+        "probably swapped": _probably_swapped(places, land),
     }
 
 
@@ -343,8 +343,8 @@ def has_elevation(places: Array) -> Mask:
     return raster.at(places)[:, 0] != raster.nodata
 
 
-def _swapped(places: Array, land: Mask) -> Mask:
-    """Return which places at sea lie on land when swapped, if so many do that it is suspicious."""
+def _probably_swapped(places: Array, land: Mask) -> Mask:
+    """Return which places at sea lie on land when swapped; none unless SHARE and GAIN are met."""
     none = np.zeros(len(places), dtype=bool)
     if len(places) < FEWEST or np.abs(places[:, 0]).max() > 90:
         return none

@@ -19,10 +19,10 @@ Floats = NDArray[np.float64]
 Kind = Literal["linear", "ridge", "logistic", "neighbours", "MLP", "trees"]
 SplitName = Literal["block", "random"]
 CELL_KM = 1000.0  # side of the blocks of a blocked split
-SCORED = 0.25  # fraction of the places, or of the blocks, that is scored
-PENALTIES = tuple(10.0 ** np.arange(-1, 7))  # of ridge
+SCORED = 0.25  # fraction of the places, or of the blocks, used for scoring
+PENALTIES = tuple(10.0 ** np.arange(-1, 7))  # for ridge
 FOLDS = 5
-LOGISTIC_PENALTIES, LOGISTIC_FOLDS = tuple(10.0 ** np.arange(-1, 3)), 3  # fewer: it is slow
+LOGISTIC_PENALTIES, LOGISTIC_FOLDS = tuple(10.0 ** np.arange(-1, 3)), 3  # fewer because it is slow
 MLP_UNITS, MLP_DECAY, MLP_PASSES = 256, 1.0, 100
 
 
@@ -38,6 +38,7 @@ class Split:
     pool : array of int
         Rows to draw labels from.
     scored : array of int
+        Rows to score.
     groups : array, shape (N,)
         Group label of every row: its cell for blocked cross-validation, otherwise the row number.
     """
@@ -47,15 +48,15 @@ class Split:
     groups: NDArray[np.int64]
 
     def labels(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Draw the rows of n labels; a smaller draw is the beginning of a larger one."""
+        """Draw n rows to label; with one seed a smaller draw is a prefix of a larger one."""
         check_integer("the number of labels", n)
         if n > len(self.pool):
-            raise ValueError(f"{n} labels were asked for, {len(self.pool)} places may have one")
+            raise ValueError(f"{n} labels were asked for, only {len(self.pool)} places may be used")
         return stream("labels", seed).permutation(self.pool)[:n]
 
 
 def draw_split(lonlat: ArrayLike, split: SplitName, seed: int, block_km: float = CELL_KM) -> Split:
-    """Draw which places are scored; the book's tables use fixed halves of the land instead.
+    """Draw a random split of places; the book's tables use fixed halves of the land instead.
 
     Parameters
     ----------
@@ -63,10 +64,10 @@ def draw_split(lonlat: ArrayLike, split: SplitName, seed: int, block_km: float =
     split : {"block", "random"}
         "random" scores a quarter of the places. "block" scores all places in a quarter of the
         equal-area blocks (Roberts et al. 2017, https://doi.org/10.1111/ecog.02881); no block has
-        places in both parts.
+        both scored places and places to label.
     seed : int
     block_km : float
-        Side of a block.
+        Side of a block in km.
 
     Returns
     -------
@@ -97,10 +98,10 @@ def probe(
     seeds: int = 5,
     name: str | None = None,
 ) -> "pd.DataFrame":
-    """Score an embedding on a task by a simple model on top of it.
+    """Score an embedding by how well a simple model predicts a task from it.
 
     The embedding is standardised on the labelled places. The penalty is chosen by cross-validation
-    among them, in blocks if the split is in blocks.
+    among them, which is blocked if the split is.
 
     Parameters
     ----------
@@ -108,6 +109,7 @@ def probe(
         What to score; an array holds the embeddings of ``task.lonlat``, row by row.
     task : Task
     n_labels : int
+        Number of labelled places, at least 10.
     split : {"random", "block"}
     probe : {"linear", "ridge", "logistic", "neighbours", "MLP", "trees"}
         "linear" is ridge for a regression and multinomial logistic regression for a
@@ -121,7 +123,7 @@ def probe(
     Returns
     -------
     DataFrame
-        One row a draw: embedding, task, split, probe, n_labels, seed, metric ("R2" or
+        One row per draw: embedding, task, split, probe, n_labels, seed, metric ("R2" or
         "accuracy"), score, score_seen (accuracy among classes that have labels), n_test, penalty.
         A class without labels counts as an error in ``score``.
     """
@@ -137,7 +139,7 @@ def probe(
         probe = "ridge" if task.kind == "regression" else "logistic"
     z = embeddings(model, task)
     draws = [(draw_split(task.lonlat, split, seed), seed) for seed in range(seeds)]
-    # One draw per core: the fits are too small to gain from threads of their own.
+    # One process per draw: the fits are too small to gain from multithreading.
     parallel = joblib.Parallel(n_jobs=min(seeds, joblib.cpu_count()))
     score_draw = joblib.delayed(_score_draw)
     scores = pd.DataFrame(parallel(score_draw(z, task, *draw, n_labels, probe) for draw in draws))
@@ -147,18 +149,18 @@ def probe(
 
 
 def _score_draw(
-    z: NDArray[Any], task: Task, part: Split, seed: int, n_labels: int, probe: Kind
+    z: NDArray[Any], task: Task, split: Split, seed: int, n_labels: int, probe: Kind
 ) -> dict[str, Any]:
     """Fit and score one draw."""
-    rows = part.labels(n_labels, seed)
-    fitted = fit_probes(z, {"": task}, rows, part.groups[rows], probe)[""]
-    predicted = fitted.predict(z[part.scored])
-    row = score(predicted, task.target[part.scored], task.target[rows], task.kind)
-    return {**row, "n_test": len(part.scored), "penalty": penalty_of(fitted)}
+    rows = split.labels(n_labels, seed)
+    fitted = fit_probes(z, {"": task}, rows, split.groups[rows], probe)[""]
+    predicted = fitted.predict(z[split.scored])
+    row = score(predicted, task.target[split.scored], task.target[rows], task.kind)
+    return {**row, "n_test": len(split.scored), "penalty": penalty_of(fitted)}
 
 
 def embeddings(model: Any, task: Task) -> NDArray[Any]:
-    """Return the embedding (N, D) of a task's places by a model, an encoding or a given array."""
+    """Return the embedding (N, D) of a task's places from a model, an encoding or an array."""
     if hasattr(model, "embed"):
         return model.embed(task.lonlat)
     z = np.asarray(model(task.lonlat) if callable(model) else model)
@@ -170,9 +172,9 @@ def embeddings(model: Any, task: Task) -> NDArray[Any]:
 
 
 def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], NDArray[Any]]:
-    """Fit the linear probe on some rows of a task; return a function of places, for maps.
+    """Fit the linear probe on some rows of a task; return a function that predicts at places.
 
-    The penalty is chosen by cross-validation in blocks.
+    The penalty is chosen by blocked cross-validation.
     """
     chosen = np.asarray(rows)
     if not callable(model):
@@ -190,7 +192,7 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
 def score(
     predicted: NDArray[Any], truth: NDArray[Any], labels: NDArray[Any], kind: str
 ) -> dict[str, Any]:
-    """Return R2, or the accuracy over all classes and over the classes seen in ``labels``."""
+    """Return R2, or the accuracy over all places and over those of classes in ``labels``."""
     from sklearn.metrics import r2_score
 
     if kind == "regression":
@@ -201,7 +203,7 @@ def score(
 
 
 def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """Summarise scores over draws: mean and a 95 % t interval of the mean, a row a group.
+    """Summarise scores over draws: mean and 95 % t interval of the mean, one row per group.
 
     The interval covers draws of labels and blocks. It is somewhat too narrow, because draws share
     places and blocks (Nadeau and Bengio 2003, https://doi.org/10.1023/A:1024068626366). It does not
@@ -276,7 +278,7 @@ def folds(groups: NDArray[Any], most: int) -> list[Any]:
 def _fit_sklearn(
     z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], classify: bool, probe: Kind
 ) -> "Pipeline":
-    """Fit a probe of scikit-learn; its settings are the same for every embedding."""
+    """Fit a scikit-learn probe; its settings are the same for every embedding."""
     import warnings
 
     from sklearn import ensemble, linear_model, model_selection, neighbors, neural_network
@@ -288,9 +290,9 @@ def _fit_sklearn(
 
     model: Any
     if probe == "logistic":
-        grid = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}  # C is the inverse
+        options = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}  # C is the inverse
         model = linear_model.LogisticRegression(max_iter=300, tol=1e-3)
-        model = model_selection.GridSearchCV(model, grid, cv=folds(groups, LOGISTIC_FOLDS))
+        model = model_selection.GridSearchCV(model, options, cv=folds(groups, LOGISTIC_FOLDS))
     elif probe == "neighbours":
         knn = neighbors.KNeighborsClassifier if classify else neighbors.KNeighborsRegressor
         model = knn(n_neighbors=5)
@@ -300,7 +302,8 @@ def _fit_sklearn(
         model = trees(early_stopping=False, random_state=0)
     else:
         mlp = neural_network.MLPClassifier if classify else neural_network.MLPRegressor
-        model = mlp((MLP_UNITS,), alpha=MLP_DECAY, max_iter=MLP_PASSES, random_state=0)
+        units = {"hidden_layer_sizes": (MLP_UNITS,), "alpha": MLP_DECAY, "max_iter": MLP_PASSES}
+        model = mlp(**units, random_state=0)
         if not classify:
             model = TransformedTargetRegressor(model, transformer=StandardScaler())
     # For matrices this small, threads cost more than they gain.
@@ -321,7 +324,7 @@ def penalty_of(fitted: "RidgeProbe | Pipeline") -> float:
 
 @dataclass(frozen=True, eq=False)
 class RidgeProbe:
-    """A fitted ridge probe; for classes, ridge on indicator columns, largest response wins.
+    """A fitted ridge probe; it predicts the class whose one-hot column has the largest response.
 
     Attributes
     ----------
@@ -351,7 +354,7 @@ def fit_ridge(
     groups: NDArray[Any],
     penalties: tuple[float, ...] = PENALTIES,
 ) -> dict[str, RidgeProbe]:
-    r"""Fit one ridge probe a task on the same labelled places.
+    r"""Fit one ridge probe per task on the same labelled places.
 
     Each task solves :math:`\min_{w, b} \lVert y - X w - b \rVert^2 + \lambda \lVert w \rVert^2`
     with the penalty of the best cross-validation score (squared error, or accuracy). The
@@ -373,7 +376,7 @@ def fit_ridge(
     Returns
     -------
     dict of str to RidgeProbe
-        By task.
+        One fitted probe per task.
     """
     x = np.asarray(z, dtype=np.float64)[rows]
     if not np.isfinite(x).all():
@@ -387,7 +390,7 @@ def fit_ridge(
         name: np.unique(labels[name]) if task.kind == "classification" else None
         for name, task in tasks.items()
     }
-    columns = {name: _columns(labels[name], classes[name]) for name in tasks}
+    columns = {name: _target_columns(labels[name], classes[name]) for name in tasks}
     y = np.concatenate(list(columns.values()), axis=1)  # (n, all columns)
     ends = np.cumsum([block.shape[1] for block in columns.values()])
     spans = {n: slice(e - columns[n].shape[1], e) for n, e in zip(tasks, ends)}
@@ -408,15 +411,15 @@ def fit_ridge(
     return found
 
 
-def _columns(labels: NDArray[Any], classes: NDArray[np.int64] | None) -> Floats:
-    """Return the targets of a task as columns (n, K): the numbers, or an indicator a class."""
+def _target_columns(labels: NDArray[Any], classes: NDArray[np.int64] | None) -> Floats:
+    """Return the targets of a task as columns (n, K): the numbers, or one-hot classes."""
     if classes is None:
         return np.asarray(labels, dtype=np.float64)[:, None]
     return (labels[:, None] == classes).astype(np.float64)
 
 
 def _loss(response: Floats, truth: NDArray[Any], classes: NDArray[np.int64] | None) -> float:
-    """Return the squared error, or the number of wrong classes."""
+    """Return the sum of squared errors, or the number of wrong classes."""
     if classes is None:
         return float(((response[:, 0] - truth) ** 2).sum())
     return float((classes[response.argmax(axis=1)] != truth).sum())

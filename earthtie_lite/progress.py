@@ -1,17 +1,17 @@
-"""Progress of a training in a terminal."""
+"""Progress bar of a training run in a terminal."""
 
 from typing import IO, Any
 
 
 class ProgressBar:
-    """A callback for :func:`~earthtie_lite.train.fit`: a bar in a terminal, nothing elsewhere.
+    """A callback for :func:`~earthtie_lite.train.fit`: a bar in a terminal, no output elsewhere.
 
     Parameters
     ----------
     epochs : int
-        Epochs of the whole training.
+        Total number of epochs.
     file : text stream, optional
-        By default standard error.
+        Where to draw the bar; by default standard error.
 
     Examples
     --------
@@ -24,7 +24,7 @@ class ProgressBar:
         self.bar = tqdm(total=epochs, unit="epoch", disable=None, file=file)
 
     def __call__(self, row: dict[str, Any]) -> None:
-        """Advance to the epoch of a row of the history."""
+        """Advance the bar to the epoch of a history row."""
         self.bar.set_postfix(loss=f"{row['loss']:.3f}", held_out=f"{row['val_loss']:.3f}")
         self.bar.update(row["epoch"] + 1 - self.bar.n)
         if self.bar.n == self.bar.total:

@@ -1,4 +1,4 @@
-"""Runs and models on disk: saved, loaded, and found by name."""
+"""Runs and models on disk: save them, load them, find them by name."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -46,7 +46,7 @@ class Run:
     model : EarthTie
     config : TrainConfig
     history : DataFrame
-        One row a step: step, epoch, pairs (seen so far), modality, loss, val_loss, logit_scale
+        One row per step: step, epoch, pairs (seen so far), modality, loss, val_loss, logit_scale
         (its logarithm), seconds, grad_norm (of the location encoder). The last row of an epoch also
         has the validation loss of each modality and their mean, val_loss.
     optimiser : dict of str to Tensor
@@ -59,12 +59,12 @@ class Run:
     optimiser: dict[str, "Tensor"] = field(default_factory=dict, repr=False)
 
     def save(self, folder: str | Path) -> None:
-        """Save the run in a folder; an older run there is replaced as a whole or stays whole.
+        """Save the run in a folder; an older run there is replaced atomically.
 
         Raises
         ------
         ValueError
-            If the folder holds other files, which are left alone.
+            If the folder holds other files; nothing is written then.
         """
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
@@ -190,7 +190,7 @@ def _remove_first_edition(folder: Path) -> None:
 
 
 def list_pretrained() -> dict[str, str]:
-    """Return the names of the shipped models with one line on each, from their cards.
+    """Return the names of the shipped models, each with one line from its card.
 
     Examples
     --------
@@ -212,10 +212,10 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
     ----------
     name : {"melt3", "melt", "salt", "satellite"} or path
         "melt3" joins three trainings of MELT and has the best scores; it embeds places only.
-        "melt", "salt" and "satellite" also compare places with images, lights and names. A card
-        beside the weights of each states scores and limits. A path is the folder of a run or of a
-        model saved with ``save_pretrained``. For models on the Hub use ``from_pretrained`` of their
-        class.
+        "melt", "salt" and "satellite" also compare places with images, lights and names. The card
+        of each, next to its weights, states scores and limits. A path is the folder of a run or of
+        a model saved with ``save_pretrained``. For models on the Hub use ``from_pretrained`` of
+        their class.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
     (2, 256)
     """
     if not isinstance(name, (str, Path)):
-        raise ValueError(f"a model's name or folder is text or a path, got {name!r}")
+        raise ValueError(f"the name of a model must be text or a path, got {name!r}")
     folder = Path(name).expanduser()
     if name in PRETRAINED:
         root = shipped_folder("pretrained")

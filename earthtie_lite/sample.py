@@ -1,6 +1,6 @@
-"""The embedded sample: real rasters and tables that travel with the package, checked by hash.
+"""The embedded sample: real rasters and tables shipped with the package, checked by hash.
 
-The data cards in the book say what each file is, its source, its licence and its known faults.
+The data cards in the book describe the content, source, licence and known errors of each file.
 """
 
 import functools
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PATCH_KM = 111.0  # side of an image patch on the ground: one degree of latitude
-SOUTHERN_LIMIT = -60.0  # Antarctica has no names, no lights and one climate: it is left out
+SOUTHERN_LIMIT = -60.0  # Antarctica is left out: no names, no lights, a single climate
 RASTERS = ("satellite", "lights", "elevation", "climate")
 
 
@@ -31,13 +31,15 @@ def folder() -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Raster:
-    """A global raster in degrees, north up, that starts at (-180, 90).
+    """A global raster in degrees, north up, whose upper left corner is (-180, 90).
 
     Attributes
     ----------
     values : array, shape (bands, height, width)
-    nodata : int or None
+    nodata : float or None
+        Value of pixels without data.
     tags : dict
+        Metadata of the file.
     """
 
     values: NDArray[Any]
@@ -55,10 +57,11 @@ class Raster:
         return self.values[:, row, column].T
 
     def _pixel(self, places: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return row and column of the pixel that contains each place (..., 2)."""
         height, width = self.values.shape[1:]
         row = np.floor((90.0 - places[..., 1]) / self.spacing_deg).astype(np.int64)
         column = np.floor((places[..., 0] + 180.0) / self.spacing_deg).astype(np.int64)
-        return np.clip(row, 0, height - 1), column % width  # the date line wraps
+        return np.clip(row, 0, height - 1), column % width  # columns wrap at the date line
 
     def patches(self, lonlat: ArrayLike, size: int) -> NDArray[Any]:
         """Cut square patches of ``PATCH_KM`` on the ground, north up, around the places.
@@ -81,10 +84,10 @@ class Raster:
         side_deg = PATCH_KM / 111.195  # km in one degree of the mean sphere
         offset = ((np.arange(size) + 0.5) / size - 0.5) * side_deg
         stretch = 1.0 / np.maximum(np.cos(np.radians(places[:, 1])), 0.05)
-        grid = np.empty((len(places), size, size, 2))
-        grid[..., 0] = (places[:, 0, None] + offset * stretch[:, None])[:, None, :]
-        grid[..., 1] = (places[:, 1, None] - offset)[:, :, None]
-        row, column = self._pixel(grid)
+        positions = np.empty((len(places), size, size, 2))
+        positions[..., 0] = (places[:, 0, None] + offset * stretch[:, None])[:, None, :]
+        positions[..., 1] = (places[:, 1, None] - offset)[:, :, None]
+        row, column = self._pixel(positions)
         return np.moveaxis(self.values[:, row, column], 0, 1)
 
 
@@ -124,7 +127,7 @@ def land() -> "gpd.GeoDataFrame":
 
 
 def is_land(lonlat: ArrayLike) -> NDArray[np.bool_]:
-    """Return which places are land with a known elevation and climate, without Antarctica: (N,)."""
+    """Return which places are land with known elevation and climate, outside Antarctica: (N,)."""
     points = as_lonlat(lonlat)
     on_land = points[:, 1] > SOUTHERN_LIMIT
     for name in ("elevation", "climate"):
@@ -142,7 +145,7 @@ def sample_land(n: int, rng: np.random.Generator) -> Array:
     check_integer("the number of places", n)
     found = np.empty((0, 2))
     while len(found) < n:
-        # Drawn in portions of fixed size, so the first places do not depend on n.
+        # The number drawn at a time is fixed, so the first places do not depend on n.
         drawn = sample_sphere(50_000, rng)
         found = np.concatenate([found, drawn[is_land(drawn)]])
     return found[:n]

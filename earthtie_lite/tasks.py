@@ -1,4 +1,4 @@
-"""Downstream tasks: places with labels that no training saw."""
+"""Downstream tasks: places with labels that are never used in training."""
 
 import functools
 from dataclasses import dataclass, replace
@@ -33,13 +33,14 @@ class Task:
     classes : tuple of str
         Names of the classes, by number; empty for a regression.
     source : str
+        Origin of the labels.
     caveat : str
-        What to know before reading a score.
+        Limit on the interpretation of a score.
 
     Raises
     ------
     ValueError
-        If places, targets, kind and classes do not fit together.
+        If places, targets, kind and classes are inconsistent.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Task:
         target, start = self.target, f"target of task {self.name!r} must"
         if target.shape != (len(self.lonlat),):
             raise ValueError(
-                f"{start} have shape ({len(self.lonlat)},), one a place, got {target.shape}"
+                f"{start} have shape ({len(self.lonlat)},), one per place, got {target.shape}"
             )
         what, kinds = ("numbers", "iuf") if self.kind == "regression" else ("integers", "iu")
         if target.dtype.kind not in kinds:
@@ -96,13 +97,14 @@ def load_task(
     name : {"elevation", "population", "climate", "country"}
         Or "biome", with ``source="paper"``.
     n : int
-        Places, uniform by area over land with a known elevation, climate and country, without
-        Antarctica and without Greenland, where the source gives the rock under the ice.
+        Number of places, drawn uniformly by area from land with known elevation, climate and
+        country. Antarctica and Greenland are left out; for Greenland the elevation source gives the
+        bedrock under the ice.
     seed : int
         Seed of the places; their random generator differs from those of the modalities.
     source : {"sample", "paper"}
-        Labels from the embedded sample, or (all but "climate") from the paper's source in a file,
-        which lacks labels at some of the n places; these are dropped.
+        Labels from the embedded sample, or (except "climate") from the paper's source in a file.
+        Places without a label in that file are dropped.
     path : str or Path, optional
         The file, for ``source="paper"``: a GeoTIFF of GPWv4.11 for "population", RESOLVE's
         Ecoregions 2017 for "biome", GADM 4.1 or Natural Earth for "country", a folder of terrain
@@ -123,7 +125,7 @@ def load_task(
     if source == "paper" and path is None:
         raise ValueError(f"source='paper' needs path=, a file with labels of {name!r}")
     if source == "sample" and path is not None:
-        raise ValueError(f"path goes with source='paper', got path={str(path)!r} and 'sample'")
+        raise ValueError(f"path needs source='paper', got path={str(path)!r} and 'sample'")
     places, country = _labelled_places(int(n), seed)
     if path is not None:
         from .paper.labels import paper_task
@@ -144,8 +146,8 @@ def _sample_task(name: str, places: Array, country: NDArray[np.int64]) -> Task:
         caveat = "circular: the same gazetteer supplies the place names that models train on"
         return Task(name, places, people, "regression", unit, (), "places.parquet", caveat)
     if name == "climate":
-        grid, unit = embedded.raster("climate"), "Koppen-Geiger class"
-        zone, classes = grid.at(places)[:, 0].astype(np.int64) - 1, grid.tags["CLASSES"].split(",")
+        file, unit = embedded.raster("climate"), "Koppen-Geiger class"
+        zone, classes = file.at(places)[:, 0].astype(np.int64) - 1, file.tags["CLASSES"].split(",")
         about = (tuple(classes), "climate.tif", "climate is strongly tied to what satellites see")
         return Task(name, places, zone, "classification", unit, *about)
     names = tuple(embedded.countries()["name"])
@@ -153,7 +155,7 @@ def _sample_task(name: str, places: Array, country: NDArray[np.int64]) -> Task:
 
 
 def people_within(lonlat: Array, radius_km: float) -> NDArray[np.float64]:
-    """Count the people of the gazetteer's places within a great-circle distance: (N,)."""
+    """Sum the population of gazetteer places within a great-circle distance of each place: (N,)."""
     from scipy.spatial import cKDTree
 
     frame = embedded.places()
@@ -167,7 +169,7 @@ def people_within(lonlat: Array, radius_km: float) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=4)
 def _labelled_places(n: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
     """Draw places on land that lie in a country: (n, 2), and the country's number (n,)."""
-    # Not a named generator: the stored tables are scored at these places.
+    # Not coords.stream: the stored tables were scored at the places of this generator.
     rng = np.random.default_rng([seed, 1000])
     places, country = np.empty((0, 2)), np.empty(0, dtype=np.int64)
     greenland = int(np.flatnonzero(embedded.countries()["iso_a2"] == "GL")[0])
@@ -183,7 +185,7 @@ def _labelled_places(n: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
 
 
 def country_of(lonlat: Array) -> NDArray[np.int64]:
-    """Return the row of the country that holds each place, -1 where there is none: (N,)."""
+    """Return the row of the country that contains each place, -1 outside all countries: (N,)."""
     import shapely
 
     tree = shapely.STRtree(embedded.countries().geometry.to_numpy())

@@ -1,9 +1,9 @@
 """Training by location tying: MELT, SALT and, with one modality, the two-modality baseline.
 
-Each modality has places of its own. What is observed at a place is mapped into the same space as
-the place itself, the *tied space*, so the place is what ties the modalities. MELT (multimodal
-embedding via location tying) trains on all modalities in every batch, SALT (sequential alternating
-location training) on one modality an epoch.
+Each modality has its own places. Observations are mapped into the same space as their places, the
+*tied space*, so the places tie the modalities to each other. MELT (multimodal embedding via
+location tying) trains on all modalities in every batch, SALT (sequential alternating location
+training) on one modality per epoch.
 """
 
 import math
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Rows = dict[str, Any]  # row numbers (n,) by modality, an array or a tensor
 RESIDENT = 0.5  # fraction of a GPU's free memory that places and features may take
 COLUMNS = ["step", "epoch", "pairs", "modality", "loss", "val_loss", "logit_scale", "seconds"]
-COLUMNS += ["grad_norm"]  # of a history
+COLUMNS += ["grad_norm"]  # columns of a history
 
 
 class Data(NamedTuple):
@@ -53,7 +53,7 @@ Hook = Callable[[EarthTie, torch.optim.Optimizer, int, int], None]
 
 
 def melt_batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
-    """Return the batches of an epoch of MELT: every modality in each of them.
+    """Return the batches of an epoch of MELT; each contains every modality.
 
     Parameters
     ----------
@@ -64,13 +64,13 @@ def melt_batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0
     rng : Generator
         Draws the order of the pairs.
     epoch : int
-        Used by SALT alone.
+        Ignored here; SALT uses it.
     """
     return cut_batches(rows, split_evenly(size, rows), rng)
 
 
 def salt_batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
-    """Return the batches of an epoch of SALT: epoch e trains modality number e modulo K alone.
+    """Return the batches of an epoch of SALT: epoch e trains only modality e modulo K.
 
     Parameters are those of :func:`melt_batches`.
     """
@@ -84,15 +84,15 @@ METHODS: dict[str, Batches] = {"melt": melt_batches, "salt": salt_batches}
 def cut_batches(rows: Rows, shares: Mapping[str, int], rng: np.random.Generator) -> Iterator[Rows]:
     """Yield batches with ``shares`` pairs of each modality, in random order.
 
-    An epoch takes equally many pairs of each modality, as many as the smallest has, whichever
-    modalities are in its batches.
+    An epoch takes the same number of pairs of each modality: as many as the smallest modality has,
+    whether or not that one is in the batches.
     """
     order = {m: rng.permutation(r) for m, r in rows.items()}
     smallest, share = min(rows, key=lambda m: len(rows[m])), max(shares.values())
     if len(rows[smallest]) < share:
         raise ValueError(
-            f"modality {smallest!r} has {len(rows[smallest])} pairs to train on, a batch "
-            f"needs {share} of a modality: lower batch_size or bring more places"
+            f"modality {smallest!r} has {len(rows[smallest])} pairs to train on, but a "
+            f"batch needs {share}: lower batch_size or add more places"
         )
     for step in range(len(rows[smallest]) // share):
         yield {m: order[m][step * k : (step + 1) * k] for m, k in shares.items()}
@@ -115,10 +115,10 @@ def tied_loss(
     here: Ranks = ALONE,
     logit_scale: Tensor | None = None,
 ) -> Tensor:
-    """Compute the loss of one batch: a batch of MELT holds every modality, one of SALT a single.
+    """Compute the loss of a batch of MELT (every modality) or of SALT (one modality).
 
     The pairs of all modalities are concatenated, so with several modalities the negatives of a
-    pair come from the others, too. The place is all that they share.
+    pair also come from the other modalities.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def tied_loss(
     here : Ranks
         The processes that share the batch.
     logit_scale : Tensor, optional
-        Logarithm of the scale, one or one per pair (B,); by default the model's.
+        Logarithm of the scale, a scalar or one per pair (B,); by default the model's.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def fit(
     loss: Loss = tied_loss,
     hook: Hook | None = None,
 ) -> Run:
-    """Train a location encoder against one or more modalities, each with places of its own.
+    """Train a location encoder against one or more modalities, each with its own places.
 
     Inside :func:`~earthtie_lite.distributed.process_group` each process takes its part of every
     batch; the result equals single-process training on the full batch, up to dropout and rounding.
@@ -174,11 +174,11 @@ def fit(
     Parameters
     ----------
     sample : Modality, sequence or mapping of them
-        For example :func:`~earthtie_lite.modalities.load_sample`, or any part of it.
+        For example :func:`~earthtie_lite.modalities.load_sample`, or some of its modalities.
     config : TrainConfig, optional
     encoder : LocationEncoder, optional
-        Architecture and first weights; copied, so the encoder passed in stays untrained. Weights in
-        float64 train in float64, on encodings rounded to float32. By default
+        Architecture and initial weights; copied, so the encoder passed in stays untrained. With
+        weights in float64, training is in float64, on encodings rounded to float32. By default
         ``LocationEncoder()`` with weights drawn from the seed.
     resume_from : path, optional
         Folder of an earlier run with the same settings; training continues after its last epoch.
@@ -199,12 +199,12 @@ def fit(
     Returns
     -------
     Run
-        Bitwise the same for the same seed, on a CPU with the same number of threads.
+        Bitwise reproducible with the same seed, on a CPU with the same number of threads.
 
     Raises
     ------
     ValueError
-        If a modality is too small for a batch, a run to resume does not fit, or the loss is not
+        If a modality is too small for a batch, the run to resume does not match, or the loss is not
         finite.
     """
     refuse_other_run(save_to, resume_from)
@@ -214,7 +214,7 @@ def fit(
     device, here = pick_device(config.device), ranks()
     here.part(config.batch_size)  # raises if the processes cannot share a batch
     train_rows, val_rows = split_rows(modalities, config)
-    # The caller's random numbers stay as they are.
+    # Leave the caller's random state unchanged.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(torch_seed("weights", config.seed))
         if resume_from is None:
@@ -227,11 +227,11 @@ def fit(
         optimiser = adamw(objective, config)
         restore_optimiser(optimiser, objective, run.optimiser)
         data = load_data(model, modalities, device)
-        # After a resume, the seconds of the history go on counting.
+        # A resumed run counts on from the seconds in its history.
         began = time.perf_counter() - (run.history["seconds"].iloc[-1] if len(run.history) else 0)
         while not finished(run.history, train_rows, config):
             epoch, log = next_epoch(run.history), []
-            # Every epoch has random numbers of its own, so a resumed run draws the same ones.
+            # Every epoch is seeded separately, so a resumed run draws the same random numbers.
             torch.manual_seed(torch_seed("dropout", config.seed, epoch, *here.seed_suffix))
             rng = stream("batches", config.seed, epoch)
             steps = list(on_device(batches(train_rows, config.batch_size, rng, epoch), data))
@@ -282,7 +282,7 @@ def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, R
     """Split each modality into rows to train on and rows of held-out blocks.
 
     The blocks are the same for every modality and seed. Places within a patch width of a held-out
-    block are in neither part.
+    block are in neither set.
     """
     train_rows, val_rows = {}, {}
     for m in modalities:
@@ -291,7 +291,7 @@ def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, R
         if config.val_fraction and len(val_rows[m.name]) < 2:
             raise ValueError(
                 f"modality {m.name!r} has {len(val_rows[m.name])} places in the held-out blocks: "
-                "bring more places or set val_fraction=0"
+                "add more places or set val_fraction=0"
             )
     return train_rows, val_rows
 
@@ -301,10 +301,10 @@ def load_data(
 ) -> Data:
     """Encode the places once (computed in float64, kept as float32); use the GPU if all fits.
 
-    What does not fit stays in main memory, or in memory-mapped files; a step then copies its rows.
+    Otherwise the data stay in main memory or memory-mapped files, and a step copies its rows.
     """
     basis = {m.name: model.encoder.basis(m.lonlat) for m in modalities}
-    with warnings.catch_warnings():  # of torch, that a memory-mapped array is for reading only
+    with warnings.catch_warnings():  # torch warns that a memory-mapped array is read-only
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         features = {m.name: torch.from_numpy(m.features) for m in modalities}
     device = torch.device(device)
@@ -333,7 +333,7 @@ def some_places(data: Data, train_rows: Rows, most: int = 1024) -> Tensor:
 
 
 def adamw(objective: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return the optimiser: weight matrices decay, biases and the logit scale do not."""
+    """Return AdamW with weight decay for matrices, not for biases and the logit scale."""
     groups: list[dict[str, Any]] = [
         {"params": [p for p in objective.parameters() if p.ndim >= 2]},
         {"params": [p for p in objective.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -386,7 +386,7 @@ def validate(
 ) -> dict[str, float]:
     """Compute the held-out loss of each modality alone, and their mean as ``val_loss``.
 
-    Each pair competes within batches of one size for all modalities, so the losses are comparable.
+    The batches have the same size for all modalities, so that the losses are comparable.
     """
     if not config.val_fraction:
         return {}
@@ -407,7 +407,7 @@ def extend(
 ) -> "pd.DataFrame":
     """Append the steps of an epoch to a history; the validation losses go into the last row.
 
-    Numbers leave the device here, once an epoch, so a step never waits for a GPU.
+    Values are copied from the device only here, once per epoch, so that no step waits for a GPU.
     """
     import pandas as pd
 
@@ -430,12 +430,12 @@ def finished(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> 
 
 
 def next_epoch(history: "pd.DataFrame") -> int:
-    """Return the number of the first epoch that a history lacks."""
+    """Return the number of the next epoch to train."""
     return int(history["epoch"].iloc[-1]) + 1 if len(history) else 0
 
 
 def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
-    """Return whether ``patience`` passes over all modalities brought no lower validation loss."""
+    """Return whether the validation loss has not improved for ``patience`` passes."""
     if config.patience is None or history.empty:
         return False
     losses = history["val_loss"].dropna().to_numpy()
@@ -477,7 +477,7 @@ def resume(
     run = load(folder)
     free: dict[str, Any] = {"device": "auto", "save_every": 1, "chunk_size": None}
     if config.schedule == "constant":
-        free["epochs"] = 1  # the rate does not depend on it
+        free["epochs"] = 1  # a constant rate does not depend on it
     asked, past = asdict(config.replace(**free)), asdict(run.config.replace(**free))
     if other := [f"{name}={past[name]!r}" for name in past if past[name] != asked[name]]:
         raise ValueError(

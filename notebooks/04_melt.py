@@ -27,7 +27,7 @@
 # - **Data** three {term}`unpaired` modalities of the embedded sample:
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md),
 #   [place names](../data/cards/places.md).
-# - **Time** about 5 minutes on two cores, as the stored run took; a GPU is used if there is one, and was not timed.
+# - **Time** about 1 minute on two cores; a GPU is used if there is one, and was not timed.
 # :::
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 # - **Prerequisites** [MELT](04_melt.ipynb) and [SALT](05_salt.ipynb), whose definition of a spike is used again.
 # - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md), [place names](../data/cards/places.md), and the
 #   histories of training in `data/results`.
-# - **Time** about 4 minutes on two cores: two trainings are live, the histories over seeds are read.
+# - **Time** about 3 minutes on two cores: two trainings are live, the histories over seeds are read.
 # :::
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 # - **Prerequisites** [Probing](06_probing.ipynb), for its protocol and intervals; [Training dynamics](07_training_dynamics.ipynb).
 # - **Data** [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md), [place names](../data/cards/places.md), the
 #   labels of Probing, and the tables in `data/results`.
-# - **Time** about 2 and a half minutes on two cores: three trainings are live, the experiments over seeds are read.
+# - **Time** about 4 minutes on two cores: three trainings are live, the experiments over seeds are read.
 # :::
 
 # %% tags=["parameters"]

@@ -24,7 +24,7 @@
 #   what a thousand times as much would cost.
 # - **Prerequisites** [MELT](04_melt.ipynb), [SALT](05_salt.ipynb), [Probing](06_probing.ipynb).
 # - **Data** miniatures of the paper's sources, written by {func}`~earthtie_lite.paper.miniatures.write_miniatures`; in profile `paper` the sources themselves.
-# - **Time** about 30 seconds on two cores, with the miniatures.
+# - **Time** about 1 minute on two cores, with the miniatures.
 # :::
 
 # %% tags=["parameters"]

@@ -281,9 +281,9 @@ def test_joined_encoders_are_saved_and_loaded(alike, places, tmp_path):
 
 
 def test_encoders_that_differ_are_refused(alike, make_encoder):
-    with pytest.raises(ValueError, match="alike in all settings"):
+    with pytest.raises(ValueError, match="must have equal settings"):
         et.JoinedEncoders([alike[0], make_encoder(0)])
-    with pytest.raises(ValueError, match="alike in all settings"):
+    with pytest.raises(ValueError, match="must have equal settings"):
         et.JoinedEncoders([])
 
 

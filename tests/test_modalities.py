@@ -176,9 +176,9 @@ def test_places_are_float64_and_features_float32():
         ("two words", TWO, np.eye(2), "the name of a modality must be a word, got 'two words'"),
         ("", TWO, np.eye(2), "the name of a modality must be a word, got ''"),
         (3, TWO, np.eye(2), "the name of a modality must be a word, got 3"),
-        ("soil", TWO, np.eye(3), r"must have shape \(2, D\), one row a place, got \(3, 3\)"),
-        ("soil", TWO, np.ones(2), r"must have shape \(2, D\), one row a place, got \(2,\)"),
-        ("soil", TWO, np.ones((2, 0)), r"must have shape \(2, D\), one row a place, got \(2, 0"),
+        ("soil", TWO, np.eye(3), r"must have shape \(2, D\), one row per place, got \(3, 3\)"),
+        ("soil", TWO, np.ones(2), r"must have shape \(2, D\), one row per place, got \(2,\)"),
+        ("soil", TWO, np.ones((2, 0)), r"must have shape \(2, D\), one row per place, got \(2, 0"),
         ("soil", TWO, [[1, 2], [np.nan, 3]], "'soil' must be finite, not in row 1"),
         ("soil", TWO, [[np.inf, 2], [1, 3]], "'soil' must be finite, not in row 0"),
         ("soil", TWO, np.ones((2, 4)), "'soil' are constant: nothing to learn"),
@@ -302,7 +302,7 @@ def test_errors_count_the_rows_of_the_table_before_any_were_dropped(table):
         ({}, {"missing": "skip"}, r"unknown missing 'skip': expected one of \('error', 'drop'\)"),
         ({}, {"text": ["name"]}, r"text and images must be one column, got \['name'\]"),
         ({"ph": [5.1, "n.a.", 1]}, {"missing": "drop"}, r"got 'n\.a\.' in row 1; for text"),
-        ({"ph": ["5,1", "7,0", "6,6"]}, {}, r"got '5,1' in row 0; decimal commas are not read"),
+        ({"ph": ["5,1", "7,0", "6,6"]}, {}, r"got '5,1' in row 0; decimal commas are not supp"),
         ({"ph": [5.1, 1e39, 1]}, {}, r"finite numbers, got 1e\+39 in row 1"),
         ({"ph": pd.Timestamp("2020-01-01")}, {}, "finite numbers, got Timestamp"),
         ({}, {"duplicates": "last"}, r"unknown duplicates 'last': expected one of \('warn'"),
@@ -322,7 +322,7 @@ def test_input_other_than_a_table_with_rows_is_refused(table):
     with pytest.raises(ValueError, match="the table has no rows: at least one place is needed"):
         et.Modality.from_frame(table[:0], name="soil", features=["ph"])
     twice = pd.concat([table, table[["ph"]]], axis=1)
-    with pytest.raises(ValueError, match=r"names of their own, got \['ph', 'ph'\]"):
+    with pytest.raises(ValueError, match=r"names of columns must differ, got \['ph', 'ph'\]"):
         et.Modality.from_frame(twice, name="soil", features=["ph"])
 
 

@@ -101,7 +101,7 @@ def test_a_named_column_that_is_missing_or_repeated_is_refused():
         (" ", "latitude is missing (NaN or empty) in ROW"),
         (np.inf, "latitude must be a number of degrees, got inf in ROW; correct or remove"),
         ("n/a", "got 'n/a' in ROW; correct"),
-        ("52,5", "got '52,5' in ROW; decimal commas are not read: write points"),
+        ("52,5", "got '52,5' in ROW; decimal commas are not supported: use decimal points"),
     ],
 )
 def test_a_value_that_is_not_numeric_is_refused_with_its_row_and_label(bad, message):

@@ -235,7 +235,7 @@ def test_a_fitted_probe_depends_on_its_rows_only(lonlat):
         ({"n_labels": 5}, "n_labels must be an integer of at least 10, got 5"),
         ({"n_labels": -1}, "n_labels must be an integer of at least 10, got -1"),
         ({"n_labels": 99.5}, "n_labels must be an integer of at least 10, got 99.5"),
-        ({"n_labels": 2900}, r"2900 labels were asked for, \d+ places may have one"),
+        ({"n_labels": 2900}, r"2900 labels were asked for, only \d+ places may be used"),
     ],
 )
 def test_an_invalid_setting_is_refused(linear_task, z, settings, message):
@@ -272,7 +272,7 @@ def test_places_in_a_single_block_are_refused():
     task = Task("town", near, near[:, 0], "regression", "m")
     with pytest.raises(ValueError, match="the labels lie in a single cell"):
         fit_probe(et.UnitVectors(), task, np.arange(100))
-    with pytest.raises(ValueError, match="50 labels were asked for, 0 places may have one"):
+    with pytest.raises(ValueError, match="50 labels were asked for, only 0 places may be used"):
         et.probe(et.UnitVectors(), task, 50, "block", seeds=1)
 
 

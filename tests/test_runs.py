@@ -283,7 +283,7 @@ def test_a_model_is_loaded_from_a_folder_of_any_kind(run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (3, "a model's name or folder is text or a path, got 3"),
+        (3, "the name of a model must be text or a path, got 3"),
         ("clip", "unknown model 'clip': expected one of melt3, melt, salt, satellite, or the"),
         (Path("melt"), "unknown model 'melt'"),  # a path is never a name
     ],

@@ -266,7 +266,7 @@ def test_a_file_that_labels_no_place_is_refused(tmp_path, density):
         ("climate", {"seed": -1}, "seed must be an integer of at least 0, got -1"),
         *(("climate", {"n": n}, "n must be an integer of at least 2") for n in (1, -4, 2.5, "all")),
         *((n, {"source": "paper"}, f"needs path=, a file with .* '{n}'") for n in PAPER_NAMES),
-        ("population", {"path": "x.tif"}, r"path goes with source='paper', got path='x\.tif'"),
+        ("population", {"path": "x.tif"}, r"path needs source='paper', got path='x\.tif'"),
     ],
 )
 def test_an_invalid_setting_is_refused(name, settings, message):
@@ -310,7 +310,7 @@ def test_a_task_accepts_lists():
     [
         ({"lonlat": [[10.0, 151.2], [0, 0]]}, r"latitude must lie in .* got 151.2 in row 0"),
         ({"lonlat": [[0.0, 10.0]]}, r"target of task 'x' must have shape \(1,\), .* got \(2,\)"),
-        ({"target": [[1.0], [2.0]]}, r"must have shape \(2,\), one a place, got \(2, 1\)"),
+        ({"target": [[1.0], [2.0]]}, r"must have shape \(2,\), one per place, got \(2, 1\)"),
         ({"target": [1.0, np.nan]}, r"must be finite, got nan in row 1; drop places"),
         ({"target": [np.inf, 1.0]}, r"must be finite, got inf in row 0"),
         ({"target": ["a", "b"]}, r"must be numbers for a regression, got <U1"),

@@ -102,7 +102,7 @@ def test_an_epoch_takes_as_many_pairs_as_the_smallest_modality_has(method):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        (2000, r"modality '\w+' has \d+ pairs to train on, a batch needs 667 of a"),
+        (2000, r"modality '\w+' has \d+ pairs to train on, but a batch needs 667: low"),
         (2, "a batch of 2 pairs cannot hold 3 modalities"),
     ],
 )
@@ -353,7 +353,7 @@ def test_too_few_places_are_refused(make_modality):
             et.fit(one, CONFIG.replace(val_fraction=fraction))
     everywhere = sample_sphere(500, np.random.default_rng(0))
     kept = everywhere[hold_out(everywhere)[1]]
-    with pytest.raises(ValueError, match="has 0 places in the held-out blocks: bring more places"):
+    with pytest.raises(ValueError, match="has 0 places in the held-out blocks: add more places"):
         et.fit(make_modality(places=kept), CONFIG)
 
 

@@ -1,4 +1,4 @@
-"""How the embeddings of the book's tables are made; encoders are trained once and kept."""
+"""Compute the embeddings of the book's tables; every encoder is trained once and stored."""
 
 import functools
 import json
@@ -26,20 +26,20 @@ from earthtie_lite.train import fit, new_run
 from .pairing import load_arranged
 from .rows import TRAINED, Embedding, filled
 
-REVISIONS = {"ensemble": 2}  # raise where the way an embedding is made changes: 2 turns it
-UNLABELLED = 20_000  # places over land by which an ensemble is reduced
+REVISIONS = {"ensemble": 2}  # raise when an embedding is computed differently: 2 rotates it
+UNLABELLED = 20_000  # places on land on which an ensemble is reduced
 
 
 def embed(
     row: Embedding, lonlat: Array, folder: str | Path, geoclip: str | Path
 ) -> tuple[NDArray[Any], float]:
-    """Make a row's embedding of places (N, 2); encoders are trained once and kept in a folder.
+    """Compute a row's embedding of places (N, 2); trained encoders are stored in a folder.
 
     Returns
     -------
     z : array, shape (N, D)
     seconds : float
-        Of training, 0 where there is none.
+        Time of training, 0 without training.
     """
     recipe, seconds = row.recipe, 0.0
     if row.kind in (TRAINED, "untrained"):
@@ -60,7 +60,7 @@ def embed(
         "harmonics": lambda: SphericalHarmonics(recipe.n_degrees)(lonlat),
         "density": lambda: density(lonlat),
         "observations": lambda: observations(lonlat, row.seed),
-        # Minutes for 130,000 places, and alike for every seed.
+        # Cached: minutes for 130,000 places, and the same for every seed.
         "GeoCLIP": lambda: cached(
             b"GeoCLIP" + lonlat.tobytes(), lambda: load_geoclip(geoclip).embed(lonlat)
         ),
@@ -69,9 +69,9 @@ def embed(
 
 
 def trained(row: Embedding, folder: str | Path) -> Run:
-    """Train a row's encoder, or load it where it was trained before."""
+    """Train a row's encoder, or load it if it was trained before."""
     settings = filled(asdict(row))
-    for name in ("name", "joined"):  # training knows nothing of these
+    for name in ("name", "joined"):  # training does not depend on these
         settings["recipe"].pop(name, None)
     name = sha256(json.dumps(settings, sort_keys=True).encode())[:16]
     path = Path(folder) / "encoders" / name
@@ -92,7 +92,7 @@ def trained(row: Embedding, folder: str | Path) -> Run:
 
 
 def untrained(row: Embedding) -> EarthTie:
-    """Return a model of all modalities with the row's random weights."""
+    """Return an untrained model of all modalities; the row's seed gives its weights."""
     sample = load_sample(row.recipe.n, row.seed)
     every = {name: np.arange(len(m)) for name, m in sample.items()}
     config = row.recipe.config("melt", len(sample), row.seed)
@@ -100,7 +100,7 @@ def untrained(row: Embedding) -> EarthTie:
 
 
 def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
-    """Join three encoders by the components of places over land that have no label."""
+    """Join three encoders by principal components computed on unlabelled places on land."""
     runs = [trained(member, folder) for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
     if row.setting == "inductive":
@@ -111,7 +111,7 @@ def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[A
 
 
 def members(row: Embedding) -> list[Embedding]:
-    """Return the rows that are joined: single modalities, or three trainings of one kind."""
+    """Return the rows that are joined: single modalities, or three repeated trainings."""
     one = replace(row, kind=TRAINED)
     if row.kind == "ensemble":
         return [replace(one, modalities=(name,)) for name in row.modalities]
@@ -121,7 +121,7 @@ def members(row: Embedding) -> list[Embedding]:
 def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
     """Join the untrained encoder with the modalities' frozen features at the places themselves.
 
-    What tying them could teach, as far as these features go; of text the nearest name's.
+    It shows what tying could teach with these features. Text features are the nearest name's.
     """
     parts = [frozen_features(name, lonlat, row.seed) for name in row.modalities]
     features = np.concatenate(parts, axis=1)
@@ -136,7 +136,7 @@ def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
 def frozen_features(name: str, lonlat: Array, seed: int) -> NDArray[np.float32]:
     """Return the frozen features of a modality at any place: of the nearest name for text."""
     if name != "text":
-        return encode(_filters(name, seed), _patches(name, lonlat))
+        return encode(_fit_filters(name, seed), _cut_patches(name, lonlat))
     row, _ = nearest_name(lonlat)
     return encode(CharacterNGrams(), thinned_names()["name"].iloc[row].tolist())
 
@@ -144,17 +144,19 @@ def frozen_features(name: str, lonlat: Array, seed: int) -> NDArray[np.float32]:
 def observations(lonlat: Array, seed: int) -> NDArray[np.float32]:
     """Return random convolutional features of the images at the places themselves: (N, 512).
 
-    MOSAIKS (Rolf et al. 2021, https://doi.org/10.1038/s41467-021-24638-z), with the filters of
-    other places.
+    This is MOSAIKS (Rolf et al. 2021, https://doi.org/10.1038/s41467-021-24638-z) with filters cut
+    at other places.
     """
     return np.concatenate([frozen_features(n, lonlat, seed) for n in PATCH_PIXELS], axis=1)
 
 
-def _patches(name: str, lonlat: Array) -> NDArray[np.uint8]:
+def _cut_patches(name: str, lonlat: Array) -> NDArray[np.uint8]:
+    """Cut the patches of a modality around places."""
     return embedded.raster(name).patches(lonlat, PATCH_PIXELS[name])
 
 
 @functools.lru_cache(maxsize=4)
-def _filters(name: str, seed: int) -> RandomConvolutions:
+def _fit_filters(name: str, seed: int) -> RandomConvolutions:
+    """Fit the filters of a modality on training blocks of random places on land."""
     land = embedded.sample_land(UNLABELLED, stream(f"places of the filters of {name}", seed))
-    return RandomConvolutions.fit(_patches(name, land[hold_out(land, 0.5)[1]]), seed=seed)
+    return RandomConvolutions.fit(_cut_patches(name, land[hold_out(land, 0.5)[1]]), seed=seed)

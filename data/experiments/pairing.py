@@ -1,4 +1,4 @@
-"""The embedded sample arranged on purpose: all modalities at the same places, or far apart."""
+"""Arrangements of the embedded sample: all modalities at the same places, or far apart."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +12,20 @@ REGION_KM = 1000.0  # side of the equal-area cells that make up a region
 
 
 def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality]:
-    """Load the three modalities at places of names, arranged as asked.
+    """Load the three modalities at places of the gazetteer, in a given arrangement.
 
-    Names are the only observations that are not made everywhere, so images are taken where names
-    are. All arrangements use n pairs a modality.
+    Names exist only at some places, so images are cut at those places, too. All arrangements use n
+    pairs per modality.
 
     Parameters
     ----------
     arrangement : {"same", "apart", "regions"}
-        Every modality observes the same n places; each has n places of its own among all names; or
-        each has them in cells of 1,000 km, dealt by the seed, that no other modality sees.
+        "same": all modalities observe the same n places. "apart": each observes n different places.
+        "regions": each observes n places in cells of 1,000 km that no other modality observes.
     n : int
-        Places a modality.
+        Places per modality.
     seed : int
+        Seed of the places and of the assignment of cells.
 
     Returns
     -------
@@ -50,7 +51,7 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
     for k, name in enumerate(NAMES):
         rows = order[group[order] == (0 if arrangement == "same" else k)][:n]
         if len(rows) < n:
-            raise ValueError(f"only {len(rows):,} names are there for {name!r}, n was {n:,}")
+            raise ValueError(f"only {len(rows):,} names exist for {name!r}, n is {n:,}")
         found[name] = (
             names_as_text(names.iloc[rows], f"names, {arrangement}")
             if name == "text"
@@ -60,7 +61,7 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
 
 
 def _regions(lonlat: Array, seed: int) -> NDArray[np.int64]:
-    """Deal cells in random order to the modality with the fewest names: its number, (N,)."""
+    """Assign cells, in random order, to the modality with the fewest names; return it, (N,)."""
     cells, cell = np.unique(block_ids(lonlat, REGION_KM), return_inverse=True)
     counts, rng = np.bincount(cell), stream("regions of modalities", seed)
     owner, held = np.empty(len(cells), dtype=np.int64), np.zeros(len(NAMES))

@@ -12,7 +12,7 @@ from earthtie_lite.results.scoring import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD
 from .rows import NAMES, SETTINGS, TRAINED, Embedding, Recipe
 
 SEEDS = 5
-NEAR_NAME_KM = 25.0  # the names of the reference of text must be this close
+NEAR_NAME_KM = 25.0  # largest distance to a name for the recipe "near names"
 
 
 @functools.cache
@@ -23,14 +23,14 @@ def declared() -> dict[str, Any]:
 
 def recipe(heading: str) -> Recipe:
     """Return a recipe by its heading in ``tables.toml``."""
-    return Recipe(**_settings(heading))
+    return Recipe(**_recipe_settings(heading))
 
 
-def _settings(heading: str) -> dict[str, Any]:
+def _recipe_settings(heading: str) -> dict[str, Any]:
     """Return the settings of a recipe and of those it is based on."""
     settings = dict(declared()["recipes"][heading])
     base = settings.pop("base", None)
-    return (_settings(base) if base else {}) | {"name": heading} | settings
+    return (_recipe_settings(base) if base else {}) | {"name": heading} | settings
 
 
 def row(text: str, heading: str = "chosen", seed: int = 0, setting: str = "") -> Embedding:
@@ -47,7 +47,7 @@ def row(text: str, heading: str = "chosen", seed: int = 0, setting: str = "") ->
 
 
 def rows_of(stage: str, table: str, seeds: Iterable[int] = range(SEEDS)) -> list[Embedding]:
-    """Return all rows of a table; the table "everything" has those of all tables of the stage."""
+    """Return all rows of a table; the table "everything" joins all tables of the stage."""
     tables = declared()["stages"][stage]
     if table == "everything":
         return [row for name in tables for row in rows_of(stage, name, seeds)]
@@ -68,24 +68,24 @@ def table_names(stage: str) -> list[str]:
 
 
 def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
-    """Return how a row is scored: few budgets for choices, everything for the report."""
+    """Return how a row is scored: two budgets for choices, all evaluations for the report."""
     if stage == "development":
         return [Evaluation(budgets=(MAIN, 9 * MAIN))]
     if stage == "bottleneck":
-        return _exploratory(row)
+        return _bottleneck_evaluations(row)
     found = list(STANDARD)
     checked = row.kind in ("harmonics", "GeoCLIP", "untrained", "coordinates", TRAINED)
     if checked and row.modalities in ((), ("satellite",), NAMES) and row.setting == SETTINGS[0]:
         found += ROBUSTNESS
-    if row.kind == "coordinates":  # what places alone predict, with nonlinear probes
+    if row.kind == "coordinates":  # how much places alone predict with nonlinear probes
         found.remove(Evaluation(probe="neighbours"))
         found += [Evaluation(budgets=BUDGETS, probe="neighbours"), Evaluation(probe="trees")]
         found += [Evaluation("random", probe="neighbours"), Evaluation("random", probe="trees")]
     return found
 
 
-def _exploratory(row: Embedding) -> list[Evaluation]:
-    """Return how a row of the stage bottleneck is scored."""
+def _bottleneck_evaluations(row: Embedding) -> list[Evaluation]:
+    """Return how a row of the stage "bottleneck" is scored."""
     km = NEAR_NAME_KM if row.recipe.name == "near names" else None
     found = [
         Evaluation(budgets=(MAIN, 9 * MAIN), near_name_km=km, tasks=MAIN_TASKS),

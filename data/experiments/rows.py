@@ -1,4 +1,4 @@
-"""A row of the book's tables as settings: how an embedding is made, and its name."""
+"""Rows of the book's tables as settings: how an embedding is made, and its name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -41,20 +41,20 @@ class Recipe:
     ----------
     name : str
     n : int
-        Places a modality.
+        Places per modality.
     pairs : int
-        Pairs that training sees in all, whatever the number of modalities.
+        Total number of pairs seen in training, for any number of modalities.
     batch_size, learning_rate, schedule
         Settings of :class:`~earthtie_lite.config.TrainConfig`.
     n_degrees, width, depth, out_dim, dropout, skip, omega, tie_skip
         Settings of :class:`~earthtie_lite.encoders.LocationEncoder` on spherical harmonics.
     joined : {"", "smooth"}
-        What the skip joins: harmonics, or as many random smooth features (a control).
+        What the skip appends: harmonics, or as many random smooth features (a control).
     places : {"", "same", "apart", "regions"}
         Where the observations are: separate random places for each modality, or an arrangement
         of :func:`pairing.load_arranged`.
     training : tuple of (str, value)
-        Variants of training by :mod:`earthtie_lite.results.variants`: ("scales", "own"),
+        Variants of training from :mod:`earthtie_lite.results.variants`: ("scales", "own"),
         ("objective", "regression"), ("switch", "step"), ("moments", "reset"), ("head_warmup", n).
     """
 
@@ -77,12 +77,12 @@ class Recipe:
     training: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        training = tuple((name, value) for name, value in self.training)  # JSON has lists
+        training = tuple((name, value) for name, value in self.training)  # JSON returns lists
         object.__setattr__(self, "training", training)
         if unknown := [pair for pair in training if pair[0] not in VARIANTS]:
             raise ValueError(f"unknown variants {unknown}: expected {VARIANTS}")
         if self.joined == "smooth" and (self.tie_skip or not self.skip):
-            raise ValueError("joined needs a skip that takes no part in training")
+            raise ValueError("joined needs a skip that is not trained")
         check_option("joined", self.joined, ("", "smooth"))
         check_option("places", self.places, ("", *ARRANGEMENTS))
         for name in ("n", "pairs", "batch_size"):
@@ -97,10 +97,10 @@ class Recipe:
             return make(SphericalHarmonics(self.n_degrees), *settings)
 
     def config(self, method: str, n_modalities: int, seed: int) -> TrainConfig:
-        """Return settings with which training sees about ``pairs`` pairs, in whole epochs.
+        """Return settings that train on about ``pairs`` pairs, in whole epochs.
 
-        An epoch of MELT passes over all modalities, one of SALT over the active one, without the
-        pairs that fill no batch. Nothing is held out: the recipe says how long to train.
+        An epoch of MELT passes over all modalities, one of SALT over the active one; an incomplete
+        last batch is dropped. No pairs are held out because the recipe sets the length of training.
         """
         an_epoch = self.n * (n_modalities if method == "melt" else 1)
         return TrainConfig(
@@ -153,7 +153,7 @@ class Embedding:
         Inductive: no pair, image or fitted statistic comes from the report half or from within a
         patch width of it.
     retraining : int, optional
-        Number of another training on the same pairs, with other weights, batches and dropout.
+        Number of a repeated training on the same pairs, with other weights, batches and dropout.
     """
 
     kind: str
@@ -174,7 +174,7 @@ class Embedding:
         trains = self.kind in (TRAINED, "ensemble", "threefold")
         observes = trains or self.kind.startswith("reference")
         if (trains, observes) != (bool(self.method), bool(self.modalities)):
-            raise ValueError(f"{self.kind!r} with method {self.method!r} of {self.modalities}")
+            raise ValueError(f"{self.kind} clashes with method {self.method!r}, {self.modalities}")
         if self.setting != SETTINGS[0] and (self.recipe.places or (not trains and observes)):
             raise ValueError(f"{self.kind!r} of {self.recipe.name!r} cannot be inductive")
 
@@ -195,7 +195,7 @@ class Embedding:
 
 
 def filled(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out empty settings (None, False, "" or ()), so that a new one changes no hash."""
+    """Drop empty settings (None, False, "" or ()), so that adding a setting changes no hash."""
     return {
         name: filled(value) if isinstance(value, Mapping) else value
         for name, value in settings.items()

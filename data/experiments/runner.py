@@ -1,4 +1,4 @@
-"""The runner of the book's tables: every row is trained and scored once, and kept.
+"""Runner of the book's tables: train and score every row once and store the result.
 
 ``make results`` calls ``python -m data.experiments.runner``; see its ``--help``.
 """
@@ -29,13 +29,13 @@ from .rows import TRAINED, Embedding, filled
 if TYPE_CHECKING:
     import pandas as pd
 
-QUERIES = 1_000  # observations a modality that are retrieved
+QUERIES = 1_000  # observations per modality used as queries
 SCORED = ("development", "report", "bottleneck")
 GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 
 
 def provenance() -> dict[str, str]:
-    """Return the date, the hardware and the versions that a row is made with."""
+    """Return the date, the hardware and the versions for a row that is made now."""
     import datetime
     import importlib.metadata
     import platform
@@ -54,11 +54,10 @@ def provenance() -> dict[str, str]:
 
 
 def key(row: Embedding, stage: str, tasks: Mapping[str, Task] | None = None) -> str:
-    """Return the hash of the settings of a row and of what it is scored by, labels included.
+    """Return a hash of a row's settings, its evaluations and its labels.
 
-    Settings that are left empty do not count, so a new one changes no key. Numbers count to six
-    decimals, so the key is the same on processors that round the last bit
-    in another way.
+    Empty settings are left out, so that adding a setting changes no key. Numbers are rounded to six
+    decimals, so the key is the same on processors that round the last bit differently.
     """
     how = [filled(asdict(how)) for how in evaluations(row, stage)] if tasks else []
     made = [SCHEMA, stage, filled(asdict(row)), how]
@@ -84,10 +83,10 @@ def about(row: Embedding, stage: str, seconds: float) -> dict[str, Any]:
 def run(
     row: Embedding, tasks: Mapping[str, Task], stage: str, folder: str | Path, geoclip: str | Path
 ) -> "pd.DataFrame":
-    """Score one row of the table, or read its scores where they were made before.
+    """Score one row of the table, or read its scores if they exist.
 
-    A file is written whole, so a run that is killed leaves nothing half done and repeats only
-    the row that it was at.
+    Files are written atomically, so a killed run leaves no partial file and repeats only the row
+    that it was computing.
 
     Returns
     -------
@@ -109,7 +108,7 @@ def run(
 
 
 def trace(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
-    """Return the history of a row's training, one row a step; trains where that was not done."""
+    """Return the history of a row's training, one row per step; train the row first if needed."""
     history = trained(row, folder).history
     steps = history[["step", "epoch", "pairs", "modality", "loss", "logit_scale", "grad_norm"]]
     seconds = float(history["seconds"].iloc[-1])
@@ -120,7 +119,7 @@ def trace(row: Embedding, stage: str, folder: str | Path) -> "pd.DataFrame":
 def find(
     row: Embedding, stage: str, folder: str | Path, places_only: bool = False
 ) -> "pd.DataFrame":
-    """Return how far away the retrieved observations of a row's model are, one row a query."""
+    """Return the retrieval distances of a row's model, one row per query."""
     if row.kind == TRAINED:
         run = trained(row, folder)
         model, seconds = run.model, float(run.history["seconds"].iloc[-1])
@@ -132,7 +131,7 @@ def find(
 
 
 def remember_places(tasks: Mapping[str, Task], n: int, folder: Path) -> None:
-    """Write which of the n places are scored, one bit each: not all have a label in every task."""
+    """Store, one bit per place, which of the n places have labels in every task and are scored."""
     every, kept = (
         a.view(np.complex128)[:, 0]
         for a in (load_task("country", n).lonlat, next(iter(tasks.values())).lonlat)
@@ -146,7 +145,7 @@ def remember_places(tasks: Mapping[str, Task], n: int, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a table; rows that were finished before, here or by others, are not repeated."""
+    """Run a table; rows that are already finished are not repeated."""
     import joblib
 
     parser = argparse.ArgumentParser(description="Train and score the rows of the book's tables.")

@@ -36,8 +36,8 @@ def traces(steps: "pd.DataFrame", columns: Mapping[str, str]) -> Figure:
     for i, (column, label) in enumerate(columns.items()):
         axes[i, 0].set_ylabel(label)
         for ax, kind in zip(axes[i], kinds):
-            part = steps[steps["kind"] == kind]
-            for (name, _), piece in part.groupby(["modality", "epoch"]):
+            history = steps[steps["kind"] == kind]
+            for (name, _), piece in history.groupby(["modality", "epoch"]):
                 over = piece.groupby("pairs")[column].agg(["mean", "min", "max"])
                 x, colour = over.index.to_numpy() / 1e6, COLOURS.get(str(name), "#000000")
                 ax.fill_between(x, over["min"], over["max"], color=colour, alpha=0.25, lw=0)
@@ -86,7 +86,7 @@ def curves(
     log : bool
         Whether that axis is logarithmic.
     differences : bool
-        Draw a line at zero; otherwise panels begin at -0.1 or above, at 0 for shares.
+        Draw a line at zero; otherwise panels begin at -0.1 or above (0 if no interval is below 0).
     bands : bool
         Whether to draw the intervals; omit them if curves are compared in pairs elsewhere.
     """

@@ -1,4 +1,4 @@
-"""Scores with intervals: sums by cell, a two-way bootstrap over seeds and cells, Holm, labels."""
+"""Scores with intervals: sums by cell, two-way bootstrap, Holm's correction, labels needed."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ SUMS = ("n", "wrong", "total", "square", "wrong_seen", "n_seen")
 def cell_sums(
     predicted: NDArray[Any], truth: NDArray[Any], cells: NDArray[np.int64], labels: NDArray[Any]
 ) -> "pd.DataFrame":
-    """Sum up by cell what a score is computed from; scores of any set of cells follow.
+    """Return the sums by cell from which the score of any set of cells can be computed.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def cell_sums(
         total, seen = np.zeros(len(truth)), np.isin(truth, labels)
     else:
         wrong, total, seen = (predicted - truth) ** 2, truth, np.ones(len(truth), dtype=bool)
-    parts = {"n": 1, "wrong": wrong, "total": total, "square": total**2}
-    parts |= {"wrong_seen": wrong * seen, "n_seen": seen.astype(np.float64)}
-    return pd.DataFrame({"cell": cells, **parts}).groupby("cell").sum().reset_index()
+    columns = {"n": 1, "wrong": wrong, "total": total, "square": total**2}
+    columns |= {"wrong_seen": wrong * seen, "n_seen": seen.astype(np.float64)}
+    return pd.DataFrame({"cell": cells, **columns}).groupby("cell").sum().reset_index()
 
 
 def score_of(n: Any, wrong: Any, total: Any, square: Any) -> Any:
@@ -92,7 +92,7 @@ class Bootstrap:
         self.names = list(dict.fromkeys(sums["embedding"]))
         cube = sums.set_index(["embedding", "seed", "cell"])[["n", "wrong", "total", "square"]]
         if cube.index.has_duplicates:
-            raise ValueError("sums hold an embedding, seed and cell twice: filter one setting")
+            raise ValueError("sums hold an embedding, seed and cell twice: select one setting")
         n_seeds, n_cells = sums["seed"].nunique(), sums["cell"].nunique()
         if len(cube) != len(self.names) * n_seeds * n_cells:
             raise ValueError("every embedding must have the same seeds and cells")
@@ -166,21 +166,21 @@ def labels_needed(budgets: ArrayLike, curve: ArrayLike, target: float) -> float:
     """
     x, y = np.log(np.asarray(budgets, dtype=np.float64)), np.asarray(curve, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not (np.diff(x) > 0).all():
-        raise ValueError("budgets must increase and the curve must have one score a budget")
+        raise ValueError("budgets must increase and the curve must have one score per budget")
     reached = np.flatnonzero(y >= target)
     if not len(reached):
         return float("inf")
     k = int(reached[0])
     if k == 0:
         return float(np.exp(x[0]))
-    part = (target - y[k - 1]) / (y[k] - y[k - 1])
-    return float(np.exp(x[k - 1] + part * (x[k] - x[k - 1])))
+    fraction = (target - y[k - 1]) / (y[k] - y[k - 1])
+    return float(np.exp(x[k - 1] + fraction * (x[k] - x[k - 1])))
 
 
 def compare(
     sums: "pd.DataFrame", pairs: Iterable[tuple[str, str]], by: list[str]
 ) -> "pd.DataFrame":
-    """Return the paired difference of pairs of embeddings, with intervals, by group of sums."""
+    """Return paired differences between embeddings, with intervals, for each group of sums."""
     import pandas as pd
 
     asked = list(pairs)

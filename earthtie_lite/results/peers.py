@@ -1,4 +1,4 @@
-"""What embeddings are compared with: GeoCLIP's published encoder, density, random features."""
+"""Embeddings for comparison: GeoCLIP's published encoder, density of names, random features."""
 
 import importlib.util
 import io
@@ -17,11 +17,11 @@ from ..modalities import thinned_names
 
 GEOCLIP_SHA256 = "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394"
 GEOCLIP_FILE = Path("model") / "weights" / "location_encoder_weights.pth"  # in the package
-GEOCLIP_HINT = "pip install --no-deps geoclip==1.3.0 (40 MB) brings it"
+GEOCLIP_HINT = "pip install --no-deps geoclip==1.3.0 (40 MB) installs it"
 SIGMAS = (2.0**0, 2.0**4, 2.0**8)  # frequencies of the capsules
 FREQUENCIES, WIDTH, OUT_DIM = 256, 1024, 512
 EQUAL_EARTH = (1.340264, -0.081106, 0.000893, 0.003796)  # A1 to A4, Savric et al. (2019)
-SCALE = 66.50336  # of the plane, over 180, as GeoCLIP has it
+SCALE = 66.50336  # GeoCLIP scales the plane by SCALE / 180
 BATCH = 4096  # places embedded at a time: bounds memory, not results
 
 
@@ -58,7 +58,7 @@ class FourierFeatures(nn.Module):
 
     def forward(self, v: Tensor) -> Tensor:
         """Map points of the plane (B, 2) to (B, 512)."""
-        # Not a matrix product: a GPU may round that to 10 bits, and the phases reach thousands.
+        # No matrix product: a GPU may round its factors to 10 bits, and phases reach thousands.
         v = 2 * math.pi * v
         phase = v[:, :1] * self.b[:, 0] + v[:, 1:] * self.b[:, 1]
         return torch.cat([phase.cos(), phase.sin()], dim=1)
@@ -84,8 +84,8 @@ class GeoClipEncoder(nn.Module):
     """GeoCLIP's location encoder: the sum of three capsules, from coarse to fine.
 
     Vivanco Cepeda, Nayak and Shah (2023), https://arxiv.org/abs/2309.16020. Places are (lon, lat)
-    here; the published code takes (lat, lon). All else is as published, float32 included: at the
-    finest scale its rounding moves a value by 2e-5. The plane is cut at the date line, so -180 and
+    here; the published code takes (lat, lon). All else is as published, including float32; at the
+    finest scale rounding changes a value by 2e-5. The plane is cut at the date line, so -180 and
     +180 differ. Weights are random; :func:`load_geoclip` has the published ones.
 
     Examples
@@ -113,8 +113,8 @@ class GeoClipEncoder(nn.Module):
         """
         places = torch.from_numpy(as_lonlat(lonlat).astype(np.float32))
         device = next(self.parameters()).device
-        parts = [self(part.to(device)).cpu() for part in places.split(BATCH)]
-        return torch.cat(parts).numpy()
+        batches = [self(batch.to(device)).cpu() for batch in places.split(BATCH)]
+        return torch.cat(batches).numpy()
 
 
 def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
@@ -147,22 +147,22 @@ def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
     data = path.read_bytes()
     if sha256(data) != GEOCLIP_SHA256:
         raise ValueError(
-            f"{path} is cut short or not GeoCLIP's published file: its SHA-256 is "
+            f"{path} is truncated or not GeoCLIP's published file: its SHA-256 is "
             f"{sha256(data)}, expected {GEOCLIP_SHA256}; {GEOCLIP_HINT}"
         )
     weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    with torch.device("meta"):  # no draw of random weights that would be thrown away
+    with torch.device("meta"):  # avoids drawing random weights only to discard them
         encoder = GeoClipEncoder()
-    # Published as "LocEnc0.capsule.1.weight" and so on; what the hash names fits.
+    # Published as "LocEnc0.capsule.1.weight" and so on; the hash guarantees that all names match.
     state = {name.replace("LocEnc", "capsules.", 1): tensor for name, tensor in weights.items()}
     encoder.load_state_dict(state, assign=True)
     return encoder.eval().requires_grad_(False)
 
 
 def density(lonlat: Array) -> Array:
-    """Describe places by the density of the training names around them: (N, 4).
+    """Return the density of training names around places as four columns (N, 4).
 
-    The logarithm of the distance to the 1st, 10th, 100th and 1000th nearest name.
+    They are the logarithms of the distances to the 1st, 10th, 100th and 1000th nearest name.
     """
     from scipy.spatial import cKDTree
 
@@ -174,7 +174,8 @@ def density(lonlat: Array) -> Array:
 def smooth_features(lonlat: Array, n_degrees: int, seed: int) -> Array:
     """Return random waves (N, n_degrees ** 2) as smooth on average as the harmonics of a skip.
 
-    Cosines of random linear maps of the unit vectors (Rahimi and Recht 2007), of unit variance.
+    The waves are cosines of random linear maps of the unit vectors (Rahimi and Recht 2007) and have
+    unit variance.
     A wave whose vector has length k has a mean squared gradient of 2 k^2 / 3 on the sphere, a
     harmonic of degree l has l (l + 1); averaged, over L degrees, both are (L^2 - 1) / 2.
     """

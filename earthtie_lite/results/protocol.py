@@ -1,4 +1,4 @@
-"""Which places may be labelled and which are scored: equal-area cells in two halves of the land.
+"""Split places into labelled and scored ones: equal-area cells in two halves of the land.
 
 A fixed seed assigns the cells, stratified by continent, to a *development* half, on which every
 choice is made, and a *report* half, which is scored once.
@@ -67,9 +67,10 @@ class Grid:
             without Antarctica and Greenland), half ("development" or "report"), part (0 to 7; 0 to
             3 make up the development half).
         """
-        return _table(self).copy()
+        return _cell_table(self).copy()
 
     def _turned(self, lonlat: ArrayLike) -> Array:
+        """Return places on the rotated sphere, (N, 2)."""
         places = as_lonlat(lonlat)
         if self.turn_deg == (0.0, 0.0):
             return places
@@ -78,11 +79,12 @@ class Grid:
         return to_lonlat(Rotation.from_euler("zx", self.turn_deg, True).apply(unit_vectors(places)))
 
 
-FIRST = Grid()  # on which choices are made
+FIRST = Grid()  # all choices are made on this grid
 
 
 @functools.cache
-def _table(grid: Grid) -> "pd.DataFrame":
+def _cell_table(grid: Grid) -> "pd.DataFrame":
+    """Return the cells of a grid that hold land; callers must not change the table."""
     import pandas as pd
 
     # Places on a fixed lattice, so the halves depend only on the seed and the map of countries.
@@ -143,7 +145,7 @@ def splits(lonlat: ArrayLike, stage: str, split: str = "block", grid: Grid = FIR
     labelled = (part >= 0) & (part < PARTS // 2)
     if stage == "development":
         if grid != FIRST:
-            raise ValueError("other grids check the report, choices are made on the first grid")
+            raise ValueError("other grids are for the report: choices are made on the first grid")
         masks = [(labelled & (part != k), part == k) for k in range(PARTS // 2)]
     else:
         masks = [(labelled, (part >= PARTS // 2) & (first >= PARTS // 2))]
@@ -154,14 +156,14 @@ def splits(lonlat: ArrayLike, stage: str, split: str = "block", grid: Grid = FIR
             pool, scored = (pool | scored) & ~(scored & half), scored & half
         rows, targets = np.flatnonzero(pool), np.flatnonzero(scored)
         if not len(rows) or not len(targets):
-            raise ValueError(f"no places to label or to score in the {stage} half: bring more")
+            raise ValueError(f"no places to label or to score in the {stage} half: add more")
         found.append(Split(rows, targets, cell if split == "block" else alone))
     return found
 
 
 def parts(lonlat: ArrayLike, grid: Grid) -> NDArray[np.int64]:
     """Return the part of each place, -1 if its cell is not in the table, (N,)."""
-    table = _table(grid)
+    table = _cell_table(grid)
     return table["part"].reindex(grid.cells(lonlat), fill_value=-1).to_numpy(dtype=np.int64)
 
 
@@ -171,5 +173,5 @@ def in_report_half(lonlat: ArrayLike, buffer_km: float = embedded.PATCH_KM) -> N
     The inductive setting excludes these from all training:
     ``load_sample(exclude=in_report_half)``.
     """
-    table = _table(Grid())
+    table = _cell_table(Grid())
     return Grid().near(lonlat, table.index[table["half"] == "report"].to_numpy(), buffer_km)

@@ -1,4 +1,4 @@
-"""Retrieve observations of one modality by another, through the place that ties them."""
+"""Retrieve observations of one modality by those of another, tied through their places."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Tied:
         object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
         if self.vectors.ndim != 2 or len(self.vectors) != len(self.lonlat):
             raise ValueError(
-                f"expected vectors ({len(self.lonlat)}, D), one a place, got {self.vectors.shape}"
+                f"expected vectors ({len(self.lonlat)}, D), one per place, got {self.vectors.shape}"
             )
         bad = ~np.isfinite(self.vectors).all(axis=1)
         if bad.any():
@@ -60,8 +60,8 @@ def best_match(queries: Tied, candidates: Tied) -> NDArray[np.int64]:
             f"queries of width {widths[0]} need candidates of the same width, got "
             f"{candidates.vectors.shape}"
         )
-    parts = range(0, len(queries.vectors), SLICE)
-    found = [(queries.vectors[i : i + SLICE] @ candidates.vectors.T).argmax(axis=1) for i in parts]
+    starts = range(0, len(queries.vectors), SLICE)
+    found = [(queries.vectors[i : i + SLICE] @ candidates.vectors.T).argmax(axis=1) for i in starts]
     return np.concatenate(found)
 
 
@@ -103,7 +103,7 @@ def retrieve(
         rng = stream("chance of a retrieval")
         return rng.integers(len(candidates.lonlat), size=len(queries.lonlat))
     if places is None:
-        raise ValueError("a route through a place needs places=: embed some")
+        raise ValueError("the route 'through a place' needs places=, embedded places")
     return nearest(places.lonlat[best_match(queries, places)], candidates)
 
 
@@ -128,7 +128,7 @@ def unseen(n: int) -> dict[str, tuple[Array, Any]]:
     names = names[in_report_half(names[["lon", "lat"]].to_numpy(), 0.0)]
     if not isinstance(n, (int, np.integer)) or not 1 <= n <= len(names):
         raise ValueError(
-            f"n must be an integer in [1, {len(names)}], the names of the report half, got {n!r}"
+            f"n must be an integer in [1, {len(names)}] (names in the report half), got {n!r}"
         )
     drawn = names.iloc[stream("queries of text").permutation(len(names))[:n]]
     found: dict[str, tuple[Array, Any]] = {}
@@ -177,7 +177,7 @@ def distances(tied: Mapping[str, Tied], places_only: bool = False) -> "pd.DataFr
     """
     import pandas as pd
 
-    parts = []
+    tables = []
     for query, asked in tied.items():
         for target, candidates in tied.items():
             routes = [r for r in ROUTES if target != "place" or r != "through a place"]
@@ -190,8 +190,8 @@ def distances(tied: Mapping[str, Tied], places_only: bool = False) -> "pd.DataFr
                 km = great_circle_km(asked.lonlat, candidates.lonlat[row])
                 where = {"query": query, "target": target, "route": route}
                 cells = FIRST.cells(asked.lonlat)
-                parts.append(pd.DataFrame({**where, "cell": cells, "km": km}))
-    return pd.concat(parts, ignore_index=True)
+                tables.append(pd.DataFrame({**where, "cell": cells, "km": km}))
+    return pd.concat(tables, ignore_index=True)
 
 
 def recall_sums(found: "pd.DataFrame", radius_km: float) -> "pd.DataFrame":

@@ -20,7 +20,7 @@ from .protocol import BUDGETS, FIRST, SPLITS, Grid, splits
 if TYPE_CHECKING:
     import pandas as pd
 
-N_PLACES = 130_000  # places to draw: half of them may be labelled, and 59,049 must be
+N_PLACES = 130_000  # drawn so that the half that may be labelled has 59,049 places
 MAIN = 729  # label budget of the primary endpoint
 SAMPLE_TASKS = ("elevation", "population", "climate", "country")
 MAIN_TASKS = ("country", "population (GPWv4)", "elevation", "biome")  # of the primary endpoint
@@ -37,7 +37,7 @@ class Evaluation:
     budgets : tuple of int
         Numbers of labels.
     probe : str
-        One of :func:`~earthtie_lite.probes.probe`.
+        As in :func:`~earthtie_lite.probes.probe`.
     grid : Grid
         Cells that separate labels from scored places.
     near_name_km : float, optional
@@ -165,7 +165,7 @@ def score(
     for how in evaluations:
         z, here = array, {n: task for n, task in tasks.items() if n in (how.tasks or tasks)}
         if not here:
-            raise ValueError(f"there is no task of {how.tasks}: there are {list(tasks)}")
+            raise ValueError(f"none of the tasks {how.tasks} is given: there are {list(tasks)}")
         if how.near_name_km is not None:
             near = nearest_name(places)[1] <= how.near_name_km
             if not near.any():
@@ -173,31 +173,31 @@ def score(
             z, here = array[near], {name: task.at(near) for name, task in here.items()}
         lonlat = next(iter(here.values())).lonlat
         cells = how.grid.cells(lonlat)
-        for part in splits(lonlat, stage, how.split, how.grid):
-            for n_labels in (n for n in how.budgets if n <= len(part.pool)):
+        for split in splits(lonlat, stage, how.split, how.grid):
+            for n_labels in (n for n in how.budgets if n <= len(split.pool)):
                 where: dict[str, Any] = {"split": how.split, "probe": how.probe}
                 where |= {"grid": how.where, "n_labels": n_labels}
-                for name, penalty, sums in _scored(z, here, part, n_labels, seed, cells, how):
+                for name, penalty, sums in _score_draw(z, here, split, n_labels, seed, cells, how):
                     found.append(sums.assign(task=name, **where, penalty=penalty))
     if not found:
-        raise ValueError(f"{len(places)} places are too few for the labels asked for: bring more")
+        raise ValueError(f"{len(places)} places are too few for the labels asked for: add more")
     return pd.concat(found, ignore_index=True)
 
 
-def _scored(
+def _score_draw(
     z: NDArray[Any],
     tasks: Mapping[str, Task],
-    part: Split,
+    split: Split,
     n_labels: int,
     seed: int,
     cells: NDArray[np.int64],
     how: Evaluation,
 ) -> "Iterable[tuple[str, float, pd.DataFrame]]":
     """Fit and score one draw of labels; yield name, penalty and sums of each task."""
-    rows = part.labels(n_labels, seed)
-    fitted = fit_probes(z, tasks, rows, part.groups[rows], how.probe)
-    scored = z[part.scored]
+    rows = split.labels(n_labels, seed)
+    fitted = fit_probes(z, tasks, rows, split.groups[rows], how.probe)
+    scored = z[split.scored]
     for name, task in tasks.items():
-        truth, labels = task.target[part.scored], task.target[rows]
-        sums = cell_sums(fitted[name].predict(scored), truth, cells[part.scored], labels)
+        truth, labels = task.target[split.scored], task.target[rows]
+        sums = cell_sums(fitted[name].predict(scored), truth, cells[split.scored], labels)
         yield name, penalty_of(fitted[name]), sums

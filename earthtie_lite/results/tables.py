@@ -1,4 +1,4 @@
-"""The tables of results that travel with the package, read and summarised.
+"""Read and summarise the tables of results that are shipped with the package.
 
 ``make results`` writes them. Every row states its settings, date, hardware and versions.
 """
@@ -27,7 +27,7 @@ BEST_SINGLE |= dict.fromkeys(("elevation", "biome", "climate"), "satellite")
 
 
 def _read(stage: str, name: str, root: str | Path | None) -> "pd.DataFrame":
-    """Read a file of a stage: of the shipped tables, checked by hash, or of another folder."""
+    """Read a file of a stage, from the shipped tables (checked by hash) or from another folder."""
     import pandas as pd
 
     check_option("stage", stage, STAGES)
@@ -55,12 +55,13 @@ def read_runs(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     runs = _read(stage, "runs.csv", root)
     if "schema" not in runs or set(runs["schema"]) != {SCHEMA}:
         found = set(runs.get("schema", ()))
-        raise ValueError(f"runs.csv of {stage!r} has schema {found}, this version reads {SCHEMA}")
+        path = Path(root or shipped_folder("results")) / stage / "runs.csv"
+        raise ValueError(f"{path} has schema {found}, this version reads {SCHEMA}")
     runs.insert(0, "run", range(len(runs)))
     return runs
 
 
-def _numbers(stage: str, name: str, root: str | Path | None, about: list[str]) -> "pd.DataFrame":
+def _read_table(stage: str, name: str, root: str | Path | None, about: list[str]) -> "pd.DataFrame":
     """Return the numbers of a stage together with some columns of their runs."""
     runs, numbers = read_runs(stage, root), _read(stage, f"{name}.parquet", root)
     for column in numbers.select_dtypes("category"):
@@ -79,25 +80,25 @@ def read_sums(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
         modalities, setting, recipe, seed.
     """
     about = ["embedding", "method", "modalities", "setting", "recipe", "seed"]
-    return _numbers(stage, "sums", root, about)
+    return _read_table(stage, "sums", root, about)
 
 
 def read_histories(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     """Return the training histories of a stage (one row per step) with columns of their runs."""
     about = ["embedding", "method", "recipe", "seed", "learning_rate"]
-    return _numbers(stage, "histories", root, about)
+    return _read_table(stage, "histories", root, about)
 
 
 def read_distances(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     """Return the retrieval distances of a stage (one row per query) with columns of their runs."""
-    return _numbers(stage, "distances", root, ["embedding", "setting", "recipe", "seed"])
+    return _read_table(stage, "distances", root, ["embedding", "setting", "recipe", "seed"])
 
 
 def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None:
     """Add finished rows to the two tables of a stage: ``runs.csv`` and ``<name>.parquet``.
 
-    The key of a run connects the two. The list of runs is written last, so a kill in between leaves
-    numbers without a run, which are ignored, and no run without numbers.
+    The key of a run connects the two. The list of runs is written last, so an interruption
+    leaves numbers without a run, which are ignored, but never a run without numbers.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def collect(done: Sequence["pd.DataFrame"], root: str | Path, name: str) -> None
 
 
 def write_parquet(path: str | Path, frame: "pd.DataFrame") -> None:
-    """Write a table whole or not at all."""
+    """Write a table atomically as a Parquet file."""
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False, compression="zstd", compression_level=19)
     write_atomic(path, buffer.getvalue())

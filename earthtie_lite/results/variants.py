@@ -55,7 +55,7 @@ class OwnScales(nn.Module):
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         start = math.log(1 / 0.07)
-        # The prefix: a ParameterDict refuses names such as "keys".
+        # The prefix is needed because a ParameterDict rejects names such as "keys".
         self.scales = nn.ParameterDict({f"of_{name}": torch.tensor(start) for name in names})
 
     def forward(
@@ -80,8 +80,8 @@ def regression_loss(
 ) -> Tensor:
     """Predict the standardised features from the place by least squares, for ``loss=``.
 
-    The control without contrast: the transposed head of a modality maps the location embedding to
-    the modality's features. Returns the mean squared error over features and pairs.
+    This is the control without contrast: the transposed head of a modality maps the location
+    embedding to the modality's features. Returns the mean squared error over features and pairs.
     """
     like, errors, start = model.logit_scale, [], 0
     with torch.autocast(like.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
@@ -114,7 +114,7 @@ class TiedSkip(LocationEncoder):
                 f"spherical harmonics have ({degrees}), got {self.skip}"
             )
         self.tied_dim = self.out_dim
-        with torch.no_grad():  # the harmonics enter training as large as the trained columns start
+        with torch.no_grad():  # scale the harmonics to the initial size of the trained columns
             start = self.siren(self.basis(sample_sphere(1000, np.random.default_rng(0))))
         self.register_buffer("tied_size", start.square().mean().sqrt())
 

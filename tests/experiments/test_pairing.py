@@ -66,7 +66,7 @@ def test_the_seed_draws_other_places(arranged):
 
 
 def test_too_few_names_and_unknown_arrangements_are_refused():
-    with pytest.raises(ValueError, match=r"only [\d,]+ names are there for 'satellite', n was 50"):
+    with pytest.raises(ValueError, match=r"only [\d,]+ names exist for 'satellite', n is 50"):
         load_arranged("apart", 50_000)
     with pytest.raises(ValueError, match=r"unknown arrangement 'near': expected one of \('same'"):
         load_arranged("near", 10)

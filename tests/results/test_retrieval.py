@@ -66,14 +66,14 @@ def test_slices_change_nothing(monkeypatch):
     ("call", "message"),
     [
         (lambda t: retrieve(t, t, "by air"), "unknown route 'by air': expected one of"),
-        (lambda t: retrieve(t, t, "through a place"), "needs places=: embed some"),
+        (lambda t: retrieve(t, t, "through a place"), "needs places=, embedded places"),
         (lambda t: Tied(AT, UNITS * np.nan), "vectors must be finite, not in row 0"),
         (lambda t: retrieve(t, Tied(AT, UNITS[:, :2])), r"of width 3 need candidates .* \(3, 2\)"),
         (lambda t: Tied(AT[:0], UNITS[:0]), "lonlat is empty: at least one place is needed"),
-        (lambda t: Tied(AT, UNITS[:2]), r"expected vectors \(3, D\), one a place, got \(2, 3\)"),
+        (lambda t: Tied(AT, UNITS[:2]), r"expected vectors \(3, D\), one per place, got \(2, 3\)"),
         (
             lambda t: unseen(10_000_000),
-            r"n must be an integer in \[1, \d+\], the names of the report half, got 10000000",
+            r"n must be an integer in \[1, \d+\] \(names in the report half\), got 10000000",
         ),
     ],
 )

@@ -197,7 +197,7 @@ def test_an_evaluation_may_leave_tasks_out(tasks, lonlat):
     some = score(z, tasks, 0, "report", [Evaluation(budgets=(243,), tasks=("elevation",))])
     every = score(z, tasks, 0, "report", [Evaluation(budgets=(243,))])
     pd.testing.assert_frame_equal(some, every[every["task"] == "elevation"].reset_index(drop=True))
-    with pytest.raises(ValueError, match=r"there is no task of \('rain',\)"):
+    with pytest.raises(ValueError, match=r"none of the tasks \('rain',\) is given"):
         score(z, tasks, 0, "report", [Evaluation(tasks=("rain",))])
 
 
