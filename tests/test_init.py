@@ -17,7 +17,7 @@ from earthtie_lite.paper import towers
 FOLDER = Path(et.__file__).parent
 ROOT = FOLDER.parent
 PARTS = {  # the modules of each folder: one imports those before it, never those after it
-    "": "coords distributed losses config files sample places features encoders modalities model "
+    "": "coords distributed config losses files sample places features encoders modalities model "
     "runs train tasks probes maps progress",
     "paper": "archives catalogue transfer fetch files bulk frozen towers observations wikipedia "
     "sources terrain labels miniatures",
@@ -31,7 +31,7 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 2_200),
+    ("core", ["earthtie_lite/*.py"], 2_660),
     ("results", ["earthtie_lite/results/*.py"], 900),
     ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_200),
 ]
