@@ -164,8 +164,8 @@ def write_model(folder: Path, description: dict[str, Any], tensors: dict[str, Te
     text = json.dumps({"format": FORMAT, **description}, indent=1)
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     about = json.dumps({"description": text, "sha256": _digest(text, tensors)})
-    write_atomic(folder / CONFIG, text.encode())
     write_atomic(folder / WEIGHTS, save(tensors, {METADATA: about}))
+    write_atomic(folder / CONFIG, text.encode())
 
 
 def read_model(weights: Path, config: Callable[[], Path]) -> tuple[dict[str, Any], dict[str, Any]]:

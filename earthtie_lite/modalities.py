@@ -429,6 +429,8 @@ def as_modalities(sample: Modality | Iterable[Modality] | Mapping[str, Modality]
     """Return a mapping, a sequence or a single modality as a list, after checking the names."""
     if isinstance(sample, Modality):
         return [sample]
+    if not isinstance(sample, Iterable):
+        raise ValueError(f"expected modalities, got {sample!r}")
     values = list(sample.values() if isinstance(sample, Mapping) else sample)
     if not values or not all(isinstance(value, Modality) for value in values):
         raise ValueError(f"expected at least one Modality, got {values!r}")

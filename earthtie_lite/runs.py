@@ -67,10 +67,7 @@ class Run:
             If the folder holds other files; nothing is written then.
         """
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} is a file, not a folder")
-        if folder.is_dir() and any(folder.iterdir()) and not holds_run(folder):
-            raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
+        _check_target(folder)
         columns = {c: self.history[c].to_numpy() for c in self.history if len(self.history)}
         names = list(dict.fromkeys(columns.get("modality", ())))
         if names:
@@ -111,10 +108,22 @@ def holds_run(folder: str | Path) -> bool:
 
 def refuse_other_run(save_to: str | Path | None, resume_from: str | Path | None) -> None:
     """Raise a ValueError if training would replace a run that it does not resume."""
-    if save_to is None or not holds_run(save_to):
+    if save_to is None:
         return
-    if resume_from is None or Path(resume_from).resolve() != Path(save_to).resolve():
+    _check_target(Path(save_to))
+    resumed = resume_from is not None and Path(resume_from).resolve() == Path(save_to).resolve()
+    if holds_run(save_to) and not resumed:
         raise ValueError(f"{save_to} holds another run: resume from it or choose another folder")
+
+
+def _check_target(folder: Path) -> None:
+    """Raise a ValueError if the folder is a file or holds something other than a run."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not a folder")
+    # A name that starts with a dot may be what a killed process was writing.
+    files = [p for p in folder.glob("*") if not p.name.startswith(".")]
+    if files and not holds_run(folder):
+        raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
 
 
 def _rebuild(folder: Path, description: dict[str, Any], tensors: dict[str, "Tensor"]) -> Run:

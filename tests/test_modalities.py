@@ -474,6 +474,8 @@ def test_invalid_collections_of_modalities_are_refused(three):
     for bad in ([], [3], [three[0], None]):
         with pytest.raises(ValueError, match="expected at least one Modality, got"):
             as_modalities(bad)
+    with pytest.raises(ValueError, match="expected modalities, got 3"):
+        as_modalities(3)
     with pytest.raises(ValueError, match=r"names of modalities must differ, got \['soil', 'soil'"):
         as_modalities([three[0], three[0]])
     with pytest.raises(ValueError, match=r"keys \['x'\] differ from the modalities' names"):

@@ -177,7 +177,9 @@ def test_a_run_replaces_another_and_leaves_other_files_alone(folder, other):
 
 
 @pytest.mark.parametrize("file", [1, 2])
-def test_a_kill_while_saving_leaves_the_old_run_whole(run, folder, other, tmp_path, file):
+def test_a_kill_while_saving_leaves_the_old_or_the_new_run_whole(
+    run, folder, other, tmp_path, file
+):
     other.save(tmp_path / "other")
     code = (
         "import os, sys, earthtie_lite as et; from earthtie_lite import files\n"
@@ -191,9 +193,9 @@ def test_a_kill_while_saving_leaves_the_old_run_whole(run, folder, other, tmp_pa
     paths = [str(tmp_path / "other"), str(folder)]
     done = subprocess.run([sys.executable, "-c", code, *paths, str(file)])
     assert done.returncode == 9
-    loaded = et.load(folder)
-    assert loaded.config == run.config
-    assert_equal_tensors(loaded.model.state_dict(), run.model.state_dict())
+    loaded, whole = et.load(folder), run if file == 1 else other  # weights, then the copy
+    assert loaded.config == whole.config
+    assert_equal_tensors(loaded.model.state_dict(), whole.model.state_dict())
     other.save(folder)  # what the killed process left is not in the way
     assert et.load(folder).config.seed == 9
 
@@ -205,6 +207,18 @@ def test_a_folder_with_other_files_or_a_file_is_refused(run, tmp_path):
     with pytest.raises(ValueError, match="is a file, not a folder"):
         run.save(tmp_path / "thesis.txt")
     assert contents(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_a_folder_with_other_files_is_refused_before_training(tmp_path, three):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ValueError, match="is not empty and holds no run: nothing was written"):
+        et.fit(three, CONFIG, save_to=tmp_path, hook=lambda *_: pytest.fail("a step was taken"))
+
+
+def test_a_killed_first_save_does_not_block_the_folder(run, tmp_path):
+    (tmp_path / ".model.safetensors.0a1b2c3d").write_bytes(b"half")
+    run.save(tmp_path)
+    assert et.load(tmp_path).config == run.config
 
 
 @pytest.fixture
