@@ -39,7 +39,7 @@ import earthtie_lite as et
 from earthtie_lite import train
 from earthtie_lite.config import pick_device
 from earthtie_lite.coords import sample_sphere
-from earthtie_lite.distributed import Ranks
+from earthtie_lite.distributed import Gather, Ranks
 from earthtie_lite.files import cached, write_atomic
 from earthtie_lite.runs import PRETRAINED
 
@@ -201,7 +201,7 @@ class Collective(Ranks):
 
     def gather(self, part: torch.Tensor) -> torch.Tensor:
         """Join the parts of all processes, here one."""
-        return Ranks(size=2).gather(part)
+        return Gather.apply(part, self)
 
     def wrap(self, objective: torch.nn.Module) -> torch.nn.Module:
         """Synchronise the gradients of all processes, here one."""

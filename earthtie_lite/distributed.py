@@ -52,7 +52,7 @@ class Ranks:
 
     def gather(self, part: Tensor) -> Tensor:
         """Join the parts (b, ...) of all processes to (B, ...), with gradients."""
-        return part if self.size == 1 else _Gather.apply(part, self)
+        return part if self.size == 1 else Gather.apply(part, self)
 
     def agreed(self, value: Any) -> Any:
         """Return the first process's value, so that all processes make the same decision."""
@@ -75,11 +75,12 @@ class Ranks:
         return DistributedDataParallel(objective, find_unused_parameters=True)
 
 
-class _Gather(torch.autograd.Function):
+class Gather(torch.autograd.Function):
     """Concatenate the parts of all processes; the gradient of a part sums over the processes."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, here: Ranks) -> Tensor:
+        """Return the parts (b, ...) of all processes as (B, ...)."""
         parts = [torch.empty_like(part) for _ in range(here.size)]
         dist.all_gather(parts, part.contiguous())
         ctx.here = here
@@ -87,6 +88,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient of this process's part, summed over the processes."""
         gradient = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(gradient)
         return gradient[ctx.here.part(len(gradient))], None

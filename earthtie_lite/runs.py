@@ -121,8 +121,7 @@ def _check_target(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not a folder")
     # A name that starts with a dot may be what a killed process was writing.
-    files = [p for p in folder.glob("*") if not p.name.startswith(".")]
-    if files and not holds_run(folder):
+    if any(p.name[0] != "." for p in folder.glob("*")) and not holds_run(folder):
         raise ValueError(f"{folder} is not empty and holds no run: nothing was written")
 
 

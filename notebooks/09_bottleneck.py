@@ -171,6 +171,11 @@ figure
 
 # %% tags=["hide-input"]
 say(glance, "name")
+gains = by_labels[by_labels["name"] == "best single"].set_index("task")
+assert (gains.loc["population (GPWv4)", "low"] > 0).all()
+assert (gains.loc["country", "high"] < 0).all()
+ahead = glance[glance["name"].str.contains("- ensemble") & (glance["low"] > 0)]
+assert set(ahead["task"]) == {"population (GPWv4)"}
 
 # %% [markdown]
 # ## What does the skip do?
@@ -217,6 +222,10 @@ ten = pd.concat([skips[skips["degrees"] == 10], none])
 against += [f"{melt3}, no skip"]
 skip_gaps = tables.paired(ten, beside, against, ["task"])
 tell(skip_gaps, "name")
+bare = ["untrained, no skip", "satellite, no skip", "lights, no skip"]
+bare_sums = tables.pick(report, task="country", embedding=bare)
+bare_gaps = tables.paired(bare_sums, bare[0], bare[1:], ["task"])
+assert (bare_gaps["low"] > 0).all(), "without the skip, training loses what random weights had"
 
 # %% [markdown]
 # The table has MELT with a skip of ten degrees beside it, minus the row.
@@ -272,6 +281,8 @@ limits = pd.concat(
 )
 limits["case"] = limits["question"] + ", " + limits["degrees"].astype(str) + " degrees"
 tell(limits, "case")
+contrast = limits.query("question == 'MELT minus regression' and low > 0")
+assert set(contrast["task"]) == {"country", "population (GPWv4)", "biome"}
 
 # %% [markdown]
 # The reference has more columns than the other rows. Two controls of equal width show what columns alone do: the features of *other* places, and
@@ -312,6 +323,8 @@ levels = tables.intervals(arranged, ["task"]).assign(cell=tables.as_text)
 levels = levels.pivot(index="embedding", columns="task", values="cell").loc[rows]
 display(levels[main])
 tell(cost, "row")
+regions = cost[cost["row"] == "regions minus apart"].set_index("task")["high"]
+assert (regions[["elevation", "biome"]] < 0).all()
 
 # %% [markdown]
 # ## Does it saturate?
@@ -482,21 +495,6 @@ assert not (added.loc["text", "low"] > 0).any(), "a single name adds nothing"
 assert (added.loc["satellite+lights", "low"][["population (GPWv4)", "elevation"]] > 0).all()
 assert not (limits.query("question == '4 times the parameters minus once'")["low"] > 0).any()
 assert not (cost.query("row == 'apart minus same'")["high"] < 0).any()
-regions = cost.query("row == 'regions minus apart'").set_index("task")["high"]
-assert (regions[["elevation", "biome"]] < 0).all()
-bare = ["untrained, no skip", "satellite, no skip", "lights, no skip"]
-bare = tables.pick(report, task="country", embedding=bare)
-bare = tables.paired(
-    bare, "untrained, no skip", ["satellite, no skip", "lights, no skip"], ["task"]
-)
-assert (bare["low"] > 0).all(), "without the skip, training loses what random weights had"
-gains = by_labels[by_labels["name"] == "best single"].set_index("task")
-assert (gains.loc["population (GPWv4)", "low"] > 0).all()
-assert (gains.loc["country", "high"] < 0).all()
-ahead = glance[glance["name"].str.contains("- ensemble") & (glance["low"] > 0)]
-assert set(ahead["task"]) == {"population (GPWv4)"}
-contrast = limits.query("question == 'MELT minus regression' and low > 0")
-assert set(contrast["task"]) == {"country", "population (GPWv4)", "biome"}
 
 # %% [markdown]
 # ## Further reading
