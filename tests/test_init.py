@@ -200,6 +200,11 @@ def test_each_part_has_few_lines_of_code(patterns, most):
     assert sum(lines.values()) <= most, {p.stem: n for p, n in lines.items()}
 
 
+@pytest.mark.parametrize("path", FILES, ids=dotted)
+def test_no_file_is_longer_than_300_lines_of_code(path):
+    assert code_lines(path) <= 300
+
+
 def test_each_file_is_on_the_pages_of_the_interface_once():
     pages = (ROOT / "book").glob("api*.md")
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
