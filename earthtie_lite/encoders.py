@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .coords import Array, as_lonlat, sample_sphere, stream, unit_vectors
 from .features import Features
 from .files import HubModel
+from .places import lazily
 
 EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
 
@@ -319,6 +320,7 @@ class JoinedEncoders(nn.Module, HubModel):
             getattr(model, name).copy_(torch.from_numpy(array))
         return model
 
+    @lazily
     def embed(self, lonlat: ArrayLike) -> Features:
         """Return the location embedding (N, out_dim), float32, in bounded memory."""
         reduced: Any = 0.0

@@ -15,6 +15,7 @@ from .encoders import LocationEncoder
 from .features import Features, Featuriser, from_spec
 from .files import HubModel, under
 from .losses import MAX_LOGIT_SCALE
+from .places import lazily
 
 
 class Projection(nn.Module):
@@ -99,6 +100,7 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
 
     # ------------------------------------------------------------------------- after training
 
+    @lazily
     def embed(self, lonlat: ArrayLike) -> Features:
         """Return the location embedding (N, out_dim), float32, not normalised."""
         return self.encoder.embed(lonlat)

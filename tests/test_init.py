@@ -22,12 +22,13 @@ PARTS = {  # the modules of each folder: one imports those before it, never thos
     "paper": "archives catalogue transfer fetch files bulk frozen towers observations wikipedia "
     "sources terrain labels miniatures",
     "results": "protocol intervals scoring tables charts peers retrieval variants",
-    "interfaces": "tablefiles tables embedder pixels grid similarity console training cli",
+    "interfaces": "tablefiles tables embedder pixels grid lazy similarity console training cli",
 }
 ORDER = [f"{part}.{name}".lstrip(".") for part in PARTS for name in PARTS[part].split()]
 EXCEPTIONS = {  # upward imports: module, function, what it imports
     ("tasks", "load_task", "earthtie_lite.paper.labels"),
     ("features", "from_spec", "earthtie_lite.paper.towers"),
+    ("places", "embed_any", "earthtie_lite.interfaces.lazy"),
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
@@ -153,7 +154,8 @@ def test_imports_run_downwards(name):
 
 def test_each_exception_is_one_import_in_one_function():
     found = [(n, function, module) for n in ORDER for module, function, _ in imports(n)]
-    upwards = [f for f in found if f[2].startswith("earthtie_lite.paper.") and "." not in f[0]]
+    upwards = [f for f in found if f[2].startswith("earthtie_lite.") and f[2].count(".") == 2]
+    upwards = [f for f in upwards if "." not in f[0]]
     assert sorted(upwards) == sorted(EXCEPTIONS)
 
 

@@ -1,12 +1,10 @@
 """Embeddings on a regular grid, as a Cloud-Optimised GeoTIFF."""
 
-import itertools
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,7 @@ import numpy as np
 from .. import __version__
 from ..features import Features
 from ..files import check_space, sha256, to_disk, write_atomic
-from .pixels import (
-    WORLD,
-    PixelGrid,
-    grid_lonlat as grid_lonlat,  # belongs to what this file offers
-    make_grid,
-    tiles,
-)
+from .pixels import WORLD, PixelGrid, make_grid, tiles
 from .tables import Embeds, as_model, column_names, embed_places
 
 if TYPE_CHECKING:
@@ -31,7 +23,6 @@ if TYPE_CHECKING:
 PLACES = 2**14  # places embedded at a time: bounds memory, not results
 TILES, TILE_BYTES = (512, 256, 128), 2**24  # pixels on a side; the first that is small enough
 CACHE_BYTES = 2**26  # of GDAL
-LOCK = "lock"
 PROBES = np.array([[13.4, 52.5], [-60.0, -3.1], [151.2, -33.9], [0.0, 90.0]])  # tell models apart
 
 
@@ -97,6 +88,7 @@ def embed_grid(
     ((6, 12), ('e000', 'e001', 'e002'))
     """
     import filelock
+    import rasterio
 
     path, grid, made = Path(path).expanduser(), make_grid(bounds, resolution, crs), as_model(model)
     check_name(path)
@@ -105,22 +97,32 @@ def embed_grid(
     probes = embed_places(made, PROBES)
     columns = _columns(bands, probes.shape[1])
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
-    tags = {
-        "EARTHTIE_MODEL": type(made).__name__ if model is made else Path(str(model)).name,
-        "EARTHTIE_VERSION": __version__,
-    }
+    name = type(made).__name__ if model is made else Path(str(model)).name
+    tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
+    job = sha256(repr((grid, grid.crs.to_wkt(), columns, tags, probes.tobytes())).encode())
     folder = part_of(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    pixels, record = folder / "pixels.tif", folder / "progress.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The plain file and the packed one, each with overviews.
+    size = 3 * 4 * len(columns) * math.prod(grid.shape)
+    check_space(path.parent, size - (pixels.stat().st_size if pixels.exists() else 0), "the grid")
+    folder.mkdir(exist_ok=True)
     try:
-        with filelock.FileLock(folder / LOCK, timeout=0):
-            work = _Work(folder, grid, columns, tile, tags, sha256(probes.tobytes()))
-            try:
-                work.embed(made, progress)
-            except OSError:
-                if not work.record.exists():
-                    shutil.rmtree(folder)  # a disk that is too full was found before any tile
-                raise
-            _optimise(work.pixels, folder / "whole.tif", tile)
+        with filelock.FileLock(folder / "lock", timeout=0):
+            windows, done = list(tiles(grid.shape, tile)), _done(record, pixels, job)
+            if not done:
+                profile = {**grid.profile(len(columns), tile), "interleave": "band"}
+                _lay_out(pixels, profile, columns, tags)
+            for number, window in enumerate(windows[done:], done + 1):
+                values = _embed_window(made, grid, window, columns)
+                with rasterio.open(pixels, "r+") as raster:
+                    raster.write(values, window=window)
+                to_disk(pixels)
+                state = {"job": job, "bytes": pixels.stat().st_size, "done": number}
+                write_atomic(record, json.dumps(state).encode())
+                if progress is not None:
+                    progress(number, len(windows))
+            _optimise(pixels, folder / "whole.tif", tile)
             os.replace(folder / "whole.tif", path)
             shutil.rmtree(folder)
     except filelock.Timeout as error:
@@ -129,7 +131,7 @@ def embed_grid(
 
 
 def check_name(path: Path) -> None:
-    """Refuse the name of a file that is no GeoTIFF's."""
+    """Refuse the name of a file that is not a GeoTIFF's."""
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"expected a name that ends in .tif, got {path.name!r}")
 
@@ -140,10 +142,9 @@ def part_of(path: Path) -> Path:
 
 
 def _columns(bands: Sequence[int] | None, width: int) -> list[int]:
-    """Check the columns to write, of so many."""
+    """Check the columns to write of an embedding of that width."""
     columns = list(range(width) if bands is None else np.atleast_1d(bands))
-    integers = all(isinstance(c, (int, np.integer)) and 0 <= c < width for c in columns)
-    if not columns or not integers or len(set(columns)) < len(columns):
+    if not columns or len(set(columns) & set(range(width))) < len(columns):
         raise ValueError(
             f"bands must be different integers in [0, {width}), columns of the embedding, got "
             f"{bands!r}"
@@ -151,97 +152,27 @@ def _columns(bands: Sequence[int] | None, width: int) -> list[int]:
     return [int(c) for c in columns]
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A grid that is being embedded, in a folder: its pixels, and a record of what is done."""
+def _done(record: Path, pixels: Path, job: str) -> int:
+    """Return how many tiles of the same job an earlier call has finished."""
+    try:
+        state = json.loads(record.read_text(encoding="utf-8"))
+        same = state["job"] == job and state["bytes"] == pixels.stat().st_size
+        return int(state["done"]) if same else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
-    folder: Path
-    grid: PixelGrid
-    columns: list[int]
-    tile: int
-    tags: dict[str, str]
-    identity: str  # of the model
 
-    @property
-    def pixels(self) -> Path:
-        """Return the plain GeoTIFF."""
-        return self.folder / "pixels.tif"
+def _lay_out(
+    pixels: Path, profile: dict[str, Any], columns: list[int], tags: dict[str, str]
+) -> None:
+    """Write a file of NaN; tiles are not compressed, so each is later written in its place."""
+    import rasterio
 
-    @property
-    def record(self) -> Path:
-        """Return the file that says how many tiles are done."""
-        return self.folder / "progress.json"
-
-    def embed(self, model: Embeds, progress: Callable[[int, int], None] | None) -> None:
-        """Embed the tiles that are missing."""
-        import rasterio
-
-        height, width = (math.ceil(side / self.tile) for side in self.grid.shape)
-        done = self._done()
-        if done == 0:
-            self._lay_out()
-        missing = itertools.islice(tiles(self.grid.shape, self.tile), done, None)
-        for number, window in enumerate(missing, done + 1):
-            values = _embed_window(model, self.grid, window, self.columns)
-            with rasterio.open(self.pixels, "r+") as raster:
-                raster.write(values, window=window)
-            to_disk(self.pixels)
-            record = {**self._description(), "done": number}
-            write_atomic(self.record, json.dumps(record).encode())
-            if progress is not None:
-                progress(number, height * width)
-
-    def _description(self) -> dict[str, Any]:
-        """Return what the pixels depend on, and the size of their file, as JSON."""
-        grid = [self.grid.left, self.grid.top, *self.grid.step, *self.grid.shape]
-        return {
-            "grid": [*grid, self.grid.crs.to_wkt()],
-            "columns": self.columns,
-            "tile": self.tile,
-            "tags": self.tags,
-            "model": self.identity,
-            "bytes": self.pixels.stat().st_size if self.pixels.exists() else 0,
-        }
-
-    def _done(self) -> int:
-        """Return how many tiles an earlier call has finished."""
-        try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            done = int(record.pop("done"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return 0
-        return done if record == self._description() else 0
-
-    def _lay_out(self) -> None:
-        """Write a file of NaN; tiles are not compressed, so each is later written in its place."""
-        import rasterio
-        from rasterio.transform import from_origin
-
-        for file in self.folder.iterdir():
-            if file.name != LOCK:
-                file.unlink()
-        height, width = self.grid.shape
-        size = len(self.columns) * height * width * 4
-        check_space(self.folder, 3 * size, "the grid")  # plain and packed, each with overviews
-        profile = {
-            "driver": "GTiff",
-            "height": height,
-            "width": width,
-            "count": len(self.columns),
-            "dtype": "float32",
-            "nodata": np.nan,
-            "crs": self.grid.crs,
-            "transform": from_origin(self.grid.left, self.grid.top, *self.grid.step),
-            "tiled": True,
-            "blockxsize": self.tile,
-            "blockysize": self.tile,
-            "interleave": "pixel",
-            "BIGTIFF": "IF_SAFER",
-        }
-        with rasterio.open(self.pixels, "w", **profile) as raster:
-            names = column_names(max(self.columns) + 1)
-            raster.descriptions = [names[column] for column in self.columns]
-            raster.update_tags(**self.tags)
+    pixels.unlink(missing_ok=True)
+    with rasterio.open(pixels, "w", **profile) as raster:
+        names = column_names(max(columns) + 1)
+        raster.descriptions = [names[column] for column in columns]
+        raster.update_tags(**tags)
 
 
 def _embed_window(model: Embeds, grid: PixelGrid, window: "Window", columns: list[int]) -> Features:
@@ -257,59 +188,18 @@ def _embed_window(model: Embeds, grid: PixelGrid, window: "Window", columns: lis
 
 def _optimise(pixels: Path, target: Path, tile: int) -> None:
     """Copy a GeoTIFF into a Cloud-Optimised one, with overviews down to a single tile."""
-    import rasterio.shutil
-
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
-        level = pixels
-        while (halved := _halve(level, tile)) is not None:
-            level = halved
-        rasterio.shutil.copy(
-            pixels,
-            target,
-            driver="COG",
-            BLOCKSIZE=tile,
-            COMPRESS="DEFLATE",
-            PREDICTOR="YES",
-            OVERVIEWS="FORCE_USE_EXISTING",
-            BIGTIFF="IF_SAFER",
-        )
-    to_disk(target)
-
-
-def _halve(path: Path, tile: int) -> Path | None:
-    """Write the overview of a raster of more than one tile beside it, where GDAL looks for it.
-
-    GDAL's own overviews of 256 bands take time that grows faster than the number of pixels.
-    """
     import rasterio
-    from rasterio.windows import Window
+    import rasterio.shutil
+    from rasterio.enums import Resampling
 
-    with rasterio.open(path) as raster:
-        if max(raster.shape) <= tile:
-            return None
-        height, width = (-(-side // 2) for side in raster.shape)
-        profile = {**raster.profile, "height": height, "width": width, "BIGTIFF": "IF_SAFER"}
-        scale = raster.transform.scale(raster.width / width, raster.height / height)
-        profile["transform"] = raster.transform @ scale
-        overview = path.with_name(f"{path.name}.ovr")
-        with rasterio.open(overview, "w", **profile) as smaller:
-            for window in tiles(raster.shape, tile):
-                values = _mean_of_four(raster.read(window=window))
-                top, left = window.row_off // 2, window.col_off // 2
-                smaller.write(values, window=Window(left, top, *values.shape[:0:-1]))
-    return overview
-
-
-def _mean_of_four(values: Features) -> Features:
-    """Average rasters (bands, H, W) over 2 x 2 pixels, of those that are known."""
-    edge = ((0, 0), (0, values.shape[1] % 2), (0, values.shape[2] % 2))
-    padded = np.pad(values, edge, constant_values=np.nan)
-    four = [padded[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
-    mean = (four[0] + four[1] + four[2] + four[3]) / 4
-    if np.isnan(mean).any():
-        with np.errstate(invalid="ignore"):  # NaN where none is known
-            mean = np.nansum(four, axis=0) / np.isfinite(four).sum(axis=0, dtype=np.float32)
-    return np.asarray(mean, dtype=np.float32)
+    pixels.with_name(f"{pixels.name}.ovr").unlink(missing_ok=True)
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, TIFF_USE_OVR=True, GDAL_TIFF_OVR_BLOCKSIZE=tile):
+        with rasterio.open(pixels, "r+") as raster:
+            levels = math.ceil(math.log2(max(*raster.shape, tile) / tile))
+            raster.build_overviews([2**level for level in range(1, levels + 1)], Resampling.average)
+        options = {"COMPRESS": "DEFLATE", "PREDICTOR": "YES", "BIGTIFF": "IF_SAFER"}
+        rasterio.shutil.copy(pixels, target, driver="COG", BLOCKSIZE=tile, **options)
+    to_disk(target)
 
 
 def to_xarray(path: str | Path) -> "xarray.DataArray":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rasterio.windows import Window
 
 Bounds = tuple[float, float, float, float]
+NEAR = 1.0  # unit of a CRS: a place is mapped back to where it was
 WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 
 
@@ -38,29 +39,51 @@ class PixelGrid:
     shape: tuple[int, int]
     crs: Any
 
+    def profile(self, count: int, tile: int = 256) -> dict[str, Any]:
+        """Describe a GeoTIFF of so many bands of float32, in square tiles, to rasterio."""
+        from rasterio.transform import from_origin
+
+        return {
+            "driver": "GTiff",
+            "height": self.shape[0],
+            "width": self.shape[1],
+            "count": count,
+            "dtype": "float32",
+            "nodata": np.nan,
+            "crs": self.crs,
+            "transform": from_origin(self.left, self.top, *self.step),
+            "tiled": True,
+            "blockxsize": tile,
+            "blockysize": tile,
+            "BIGTIFF": "IF_SAFER",
+        }
+
     def lonlat(self, window: "Window | None" = None) -> Array:
         """Return the centres (H W, 2) of all pixels or a window's; NaN where there is no place."""
-        import pyproj
         from rasterio.windows import Window
 
         part = Window(0, 0, self.shape[1], self.shape[0]) if window is None else window
         x = self.left + (part.col_off + np.arange(part.width) + 0.5) * self.step[0]
         y = self.top - (part.row_off + np.arange(part.height) + 0.5) * self.step[1]
-        if self.crs.is_geographic:
-            x = np.where(np.abs(x) > 180, (x + 180) % 360 - 180, x)  # across the date line
-        mesh = np.stack([axis.ravel() for axis in np.meshgrid(x, y)])
-        places = mesh.T.copy()
-        if self.crs.to_epsg() != 4326:
-            change = pyproj.Transformer.from_crs(self.crs.to_wkt(), 4326, always_xy=True)
-            places = np.stack(change.transform(*mesh), axis=1)
-            if not self.crs.is_geographic:
-                # In the corners of a world map is no place, yet some projections name one.
-                back = np.stack(change.transform(places[:, 0], places[:, 1], direction="INVERSE"))
-                with np.errstate(invalid="ignore"):
-                    near = np.abs(back - mesh) < np.array(self.step)[:, np.newaxis] / 10
-                places[~near.all(axis=0)] = np.nan
-        places[~(np.abs(places) <= (180.0, 90.0)).all(axis=1)] = np.nan
-        return places
+        across, down = np.meshgrid(x, y)
+        return degrees_of(across.ravel(), down.ravel(), self.crs)
+
+
+def degrees_of(x: NDArray[Any], y: NDArray[Any], crs: Any) -> Array:
+    """Reproject map coordinates (N,) to places (N, 2); NaN where there is no place."""
+    import pyproj
+
+    if crs.is_geographic:
+        x = np.where(np.abs(x) > 180, (x + 180) % 360 - 180, x)  # across the date line
+    change = pyproj.Transformer.from_crs(crs.to_wkt(), 4326, always_xy=True)
+    places = np.column_stack(change.transform(x, y))
+    if not crs.is_geographic:
+        # In the corners of a world map is no place, yet some projections name one.
+        back = change.transform(places[:, 0], places[:, 1], direction="INVERSE")
+        with np.errstate(invalid="ignore"):
+            places[~(np.abs(np.subtract(back, (x, y))) < NEAR).all(axis=0)] = np.nan
+    places[~(np.abs(places) <= (180.0, 90.0)).all(axis=1)] = np.nan
+    return places
 
 
 def tiles(shape: tuple[int, int], side: int) -> "Iterator[Window]":
@@ -101,60 +124,27 @@ def make_grid(
         ) from error
     if not known.is_geographic and tuple(bounds) == WORLD:
         raise ValueError(f"{known} is not in degrees: give bounds and resolution in its own units")
-    step, edges = np.asarray(resolution), np.asarray(bounds)
-    if step.shape not in ((), (2,)) or not _finite(step) or not (step > 0).all():
+    try:
+        left, bottom, right, top = np.asarray(bounds, dtype=np.float64).tolist()
+        across, down = np.broadcast_to(np.asarray(resolution, dtype=np.float64), 2).tolist()
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            "resolution must be positive, one number or (width, height) in units of the CRS, got "
-            f"{resolution!r}"
-        )
-    if edges.shape != (4,) or not _finite(edges):
-        raise ValueError(f"bounds must be (left, bottom, right, top), got {bounds!r}")
-    left, bottom, right, top = edges.astype(float).tolist()
-    if left >= right or bottom >= top:
-        hint = ""
-        if known.is_geographic and bottom < top:
-            hint = f"; across the date line it is right={right + 360:g}"
+            "bounds must be (left, bottom, right, top) and resolution a number or (width, height), "
+            f"in units of the CRS, got {bounds!r} and {resolution!r}"
+        ) from error
+    if not (0 < across < np.inf and 0 < down < np.inf):
+        raise ValueError(f"resolution must be positive, in units of the CRS, got {resolution!r}")
+    if not (-np.inf < left < right < np.inf and -np.inf < bottom < top < np.inf):
+        turned = known.is_geographic and left > right
+        hint = f"; across the date line it is right={right + 360:g}" if turned else ""
         raise ValueError(
-            f"bounds must be (left, bottom, right, top) with left < right and bottom < top, got "
-            f"{tuple(edges.tolist())}{hint}"
+            "bounds must be (left, bottom, right, top) with left < right and bottom < top, got "
+            f"{bounds!r}{hint}"
         )
     if known.is_geographic and (right - left > 360 or bottom < -90 or top > 90):
         raise ValueError(
-            f"bounds in degrees must span at most 360 and stay within the poles, got "
-            f"{tuple(edges.tolist())}; for metres name their crs="
+            f"bounds in degrees must span at most 360 and stay within the poles, got {bounds!r}; "
+            "for metres name their crs="
         )
-    across, down = np.broadcast_to(step, (2,)).astype(float).tolist()
     shape = math.ceil((top - bottom) / down - 1e-6), math.ceil((right - left) / across - 1e-6)
     return PixelGrid(left, top, (across, down), shape, known)
-
-
-def _finite(numbers: NDArray[Any]) -> bool:
-    """Tell whether an array holds finite numbers only."""
-    return numbers.dtype.kind in "iuf" and bool(np.isfinite(numbers).all())
-
-
-def grid_lonlat(
-    bounds: Sequence[float] = WORLD,
-    resolution: float | Sequence[float] = 1.0,
-    crs: Any = "EPSG:4326",
-) -> tuple[Array, tuple[int, int]]:
-    """Return the pixel centres of a grid.
-
-    Parameters
-    ----------
-    bounds, resolution, crs
-        As :func:`make_grid` takes them.
-
-    Returns
-    -------
-    lonlat, shape : array (H W, 2), degrees, and (H, W)
-        Row by row from the top; NaN where a pixel is no place, as in the corners of a world map.
-
-    Examples
-    --------
-    >>> lonlat, shape = grid_lonlat((10, 45, 12, 46))
-    >>> lonlat.tolist(), shape
-    ([[10.5, 45.5], [11.5, 45.5]], (1, 2))
-    """
-    grid = make_grid(bounds, resolution, crs)
-    return grid.lonlat(), grid.shape

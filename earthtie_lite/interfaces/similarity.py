@@ -175,21 +175,8 @@ def _characters(font: str) -> set[int]:
 def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:
     """Return a GeoTIFF of one band, named by the title."""
     from rasterio.io import MemoryFile
-    from rasterio.transform import from_origin
 
-    profile = {
-        "driver": "GTiff",
-        "height": values.shape[0],
-        "width": values.shape[1],
-        "count": 1,
-        "dtype": "float32",
-        "nodata": np.nan,
-        "crs": grid.crs,
-        "transform": from_origin(grid.left, grid.top, *grid.step),
-        "compress": "deflate",
-        "predictor": 3,
-        "tiled": True,
-    }
+    profile = {**grid.profile(1), "compress": "deflate", "predictor": 3}
     with MemoryFile() as file:
         with file.open(**profile) as raster:
             raster.write(values, 1)

@@ -81,7 +81,8 @@ def embed_table(
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed.
+        Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed. A dask
+        table stays lazy: each partition is embedded where it is.
     model : str, Path or object with a method ``embed``
         As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     lon, lat : label, optional
@@ -116,6 +117,8 @@ def embed_table(
     """
     import pandas as pd
 
+    if hasattr(table, "map_partitions"):  # dask's: another pandas table for each partition
+        return table.map_partitions(embed_table, model, lon, lat, prefix, missing)
     table = _as_frame(table)
     places = lonlat_of(table, lon, lat, missing, NO_PLACE)
     known = np.isfinite(places).all(axis=1)
