@@ -9,6 +9,9 @@ GEOCLIP := build/peers/geoclip/model/weights/location_encoder_weights.pth
 export OMP_WAIT_POLICY ?= PASSIVE
 # The matrices of the probes are small: more threads of OpenBLAS only wait for each other.
 export OPENBLAS_NUM_THREADS ?= 1
+# Tests run at a time; each uses one thread.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained stamp
@@ -32,11 +35,11 @@ book: $(STAMP)  ## Run every notebook on the embedded sample, build the book fro
 
 test: lint browser peers  ## Run all checks: style, types, units, notebooks, the book in a browser
 	@echo "== Testing"
-	@$(BIN)/python -m pytest -m "not long"
+	@$(PYTEST) -m "not long"
 
 test-long: lint browser peers  ## Also the tests that take minutes each
 	@echo "== Testing, the long tests included"
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 notebooks: $(STAMP)  ## Run every notebook and store its outputs in notebooks/
 	@echo "== Refreshing the stored outputs"

@@ -1,9 +1,10 @@
-"""Run the notebooks, store their outputs, build the book: what the Makefile calls.
+"""Run the notebooks, store their outputs, build the book; the Makefile calls this script.
 
 The ``.py`` of a pair is the source; the ``.ipynb`` beside it keeps the outputs of its code.
 """
 
 import argparse
+import contextlib
 import datetime
 import hashlib
 import os
@@ -13,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,10 +26,10 @@ import papermill
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-DEFAULT_PROFILE = "sample"  # what the notebooks' parameters cells say
+DEFAULT_PROFILE = "sample"  # set in the parameters cell of every notebook
 PACKAGES = ("torch", "numpy", "scikit-learn", "sphericart")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-KEPT = ("tags", "mystnb", "name")  # cell metadata that both sides of a pair hold
+KEPT = ("tags", "mystnb", "name")  # cell metadata that both files of a pair have
 
 
 class NotebookError(Exception):
@@ -41,7 +44,7 @@ def sources(folder: Path = NOTEBOOKS) -> list[Path]:
 def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
     """Run a source in a fresh kernel; return the executed copy, folder/NN_name.ipynb.
 
-    The kernel works in ``folder``, so what a notebook writes stays out of the repository.
+    The kernel works in ``folder``, so files that a notebook writes stay out of the repository.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +55,6 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
     notebook.metadata["kernelspec"] = dict(KERNEL)
     nbformat.write(_with_plain_ids(notebook), draft)
     started = time.perf_counter()
-    before = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # inherited by kernels
     try:
         papermill.execute_notebook(
             draft,
@@ -73,7 +74,6 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
         ) from None
     finally:
         draft.unlink(missing_ok=True)
-        os.environ.pop("MPLBACKEND") if before is None else os.environ.update(MPLBACKEND=before)
     seconds = time.perf_counter() - started
     nbformat.write(_cleaned(done, provenance(source, profile, seconds)), target)
     print(f"{source.stem}: {seconds:.0f} s", flush=True)
@@ -81,7 +81,7 @@ def execute(source: Path, folder: Path, profile: str = DEFAULT_PROFILE) -> Path:
 
 
 def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
-    """Say which source made the outputs, when, with what and where."""
+    """Return how outputs were made: source, profile, date, duration, versions and hardware."""
     import torch
 
     import earthtie_lite
@@ -99,7 +99,7 @@ def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
 
 
 def source_hash(source: Path) -> str:
-    """Return the SHA-256 of a source's code: prose can change without a new run."""
+    """Return the SHA-256 of a source's code; its text can change without a new run."""
     return hashlib.sha256("\n\n".join(_code(jupytext.read(source))).encode()).hexdigest()
 
 
@@ -109,7 +109,7 @@ def _code(notebook: Any) -> list[str]:
 
 
 def update_prose(source: Path) -> None:
-    """Bring text and captions of a stored notebook up to date; outputs stay with their code."""
+    """Update text and captions of a stored notebook; the outputs of its code stay."""
     target = source.with_suffix(".ipynb")
     stored, fresh = nbformat.read(target, as_version=4), jupytext.read(source)
     if _code(stored) != _code(fresh):
@@ -131,7 +131,7 @@ def _with_plain_ids(notebook: Any) -> Any:
 
 
 def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
-    """Drop what papermill and the kernel add to a notebook, and addresses in memory."""
+    """Remove what papermill and the kernel add to a notebook, and memory addresses."""
     for cell in notebook.cells:
         cell["metadata"] = {k: v for k, v in cell.metadata.items() if k in KEPT and v}
         for output in cell.get("outputs", []):
@@ -146,16 +146,43 @@ def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
     return _with_plain_ids(nbformat.from_dict(notebook))
 
 
-def run(profile: str, folder: Path, only: list[str]) -> list[Path]:
-    """Run all notebooks, or those whose names start as given, into a folder."""
+def run(profile: str, folder: Path, only: list[str], jobs: int = 1) -> list[Path]:
+    """Run all notebooks, or those whose names start as in ``only``, ``jobs`` at a time."""
     chosen = [s for s in sources() if not only or s.stem.startswith(tuple(only))]
     if not chosen:
         raise NotebookError(f"no notebook to run: there are {[s.stem for s in sources()]}")
-    return [execute(source, folder, profile) for source in chosen]
+    with _kernel_settings(jobs), ThreadPoolExecutor(jobs) as pool:
+        longest_first = sorted(chosen, key=stored_seconds, reverse=True)
+        running = {s: pool.submit(execute, s, folder, profile) for s in longest_first}
+        try:
+            return [running[source].result() for source in chosen]
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _kernel_settings(jobs: int) -> Iterator[None]:
+    """Set the environment that kernels inherit: a share of the cores, and figures inline."""
+    before = dict(os.environ)
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def stored_seconds(source: Path) -> float:
+    """Return the duration of the run whose outputs are stored, in seconds; 0 if there is none."""
+    stored = source.with_suffix(".ipynb")
+    if not stored.is_file():
+        return 0.0
+    return float(nbformat.read(stored, as_version=4).metadata["earthtie"]["seconds"])
 
 
 def problems(source: Path) -> list[str]:
-    """Return what is wrong with the stored side of a pair."""
+    """Return the faults of the stored notebook of a pair, one message each."""
     stored = source.with_suffix(".ipynb")
     if not stored.is_file():
         return [f"{stored.name} is missing: run make notebooks"]
@@ -172,7 +199,7 @@ def problems(source: Path) -> list[str]:
 
 
 def _cells(notebook: Any) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return what both sides of a pair have in common."""
+    """Return what both files of a pair have in common, cell by cell."""
     return [
         (c.cell_type, c.source, {k: c.metadata[k] for k in KEPT if c.metadata.get(k)})
         for c in notebook.cells
@@ -195,7 +222,7 @@ def render(notebooks: Path, folder: Path) -> Path:
     shutil.copytree(ROOT / "data" / "cards", folder / "data" / "cards")
     for path in notebooks.glob("[0-9][0-9]_*.ipynb"):
         shutil.copy(path, pages)
-    # Every warning is an error, and so is every reference that leads nowhere.
+    # Every warning is an error, and so is every reference that does not resolve.
     program = Path(sys.executable).with_name("jupyter-book")
     command = [str(program), "build", str(folder), "-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -211,25 +238,28 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
-        ("run", "run notebooks into a folder; the sources stay as they are"),
+        ("run", "run notebooks into a folder; the sources do not change"),
         ("store", "run notebooks in profile sample and keep their outputs beside the sources"),
     ):
         command = commands.add_parser(name, help=text)
-        command.add_argument("only", nargs="*", help="first letters of names, such as 03")
+        command.add_argument("only", nargs="*", help="how names start, such as 03")
         command.add_argument("--folder", type=Path, default=ROOT / "build" / "notebooks")
+        # A stored run is timed for the notebook's card, so no other runs beside it.
+        jobs = 2 if name == "run" else 1
+        command.add_argument("--jobs", type=int, default=jobs, help="notebooks at a time")
         if name == "run":
             command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
-    commands.add_parser("prose", help="update text and captions of stored notebooks, outputs stay")
-    commands.add_parser("check-stored", help="name stored outputs that do not fit their source")
+    commands.add_parser("prose", help="update text and captions of stored notebooks")
+    commands.add_parser("check-stored", help="list stored outputs that do not match their source")
     book = commands.add_parser("book", help="build the site and print the path of its first page")
     book.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="executed notebooks")
     book.add_argument("--folder", type=Path, default=ROOT / "build" / "book")
     given = parser.parse_args(argv)
     try:
         if given.command == "run":
-            run(given.profile, given.folder, given.only)
+            run(given.profile, given.folder, given.only, given.jobs)
         elif given.command == "store":
-            for path in run(DEFAULT_PROFILE, given.folder, given.only):
+            for path in run(DEFAULT_PROFILE, given.folder, given.only, given.jobs):
                 shutil.copy(path, NOTEBOOKS)
         elif given.command == "prose":
             for source in sources():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits
 
 from .config import check_integer, check_option
 from .coords import block_ids, stream
@@ -275,6 +276,7 @@ def folds(groups: NDArray[Any], most: int) -> list[Any]:
     return list(GroupKFold(n_folds, shuffle=True, random_state=0).split(groups, groups=groups))
 
 
+@threadpool_limits.wrap(limits=1)
 def _fit_sklearn(
     z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], classify: bool, probe: Kind
 ) -> "Pipeline":
@@ -286,7 +288,6 @@ def _fit_sklearn(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
 
     model: Any
     if probe == "logistic":
@@ -306,8 +307,7 @@ def _fit_sklearn(
         model = mlp(**units, random_state=0)
         if not classify:
             model = TransformedTargetRegressor(model, transformer=StandardScaler())
-    # For matrices this small, threads cost more than they gain.
-    with threadpool_limits(1), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is fixed
         return make_pipeline(StandardScaler(), model).fit(z, target)
 
@@ -347,6 +347,7 @@ class RidgeProbe:
         return response[:, 0] if self.classes is None else self.classes[response.argmax(axis=1)]
 
 
+@threadpool_limits.wrap(limits=1)  # for matrices this small, threads cost more than they gain
 def fit_ridge(
     z: NDArray[Any],
     tasks: Mapping[str, Task],
@@ -363,14 +364,8 @@ def fit_ridge(
 
     Parameters
     ----------
-    z : array, shape (N, D)
-        Embeddings of all places.
-    tasks : mapping of str to Task
-        All with the same N places.
-    rows : array, shape (n,)
-        Rows that have labels.
-    groups : array, shape (n,)
-        Group label of each row; a group is never in two folds.
+    z, tasks, rows, groups
+        As :func:`fit_probes` takes them.
     penalties : tuple of float
 
     Returns

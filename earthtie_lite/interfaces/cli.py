@@ -1,6 +1,6 @@
-"""The command line: embed tables and rasters, draw maps, find places that are alike, train.
+"""The command line: embed tables and rasters, draw maps, find similar places, train.
 
-What takes time to import is imported by the command that needs it, so that help comes at once.
+Slow imports stay inside the commands that need them, so that ``--help`` is fast.
 """
 
 import time
@@ -29,7 +29,7 @@ Box = tuple[float, float, float, float]
 PATH = click.Path(path_type=Path)
 BOX: dict[str, Any] = {"nargs": 4, "type": float, "default": (-180.0, -90.0, 180.0, 90.0)}
 POSITIVE, COUNT = click.FloatRange(min=0, min_open=True), click.IntRange(min=1)
-# "-stan" and -60 are no options. For their sake no option has a short form.
+# "-stan" and -60 are values, not options, so no option has a short form.
 DASHES = {"ignore_unknown_options": True}
 
 with_model = click.option(
@@ -38,7 +38,7 @@ with_model = click.option(
     metavar="NAME|FOLDER",
     help="A name that `earthtie models` lists, or the folder of a saved run or model.",
 )
-with_force = click.option("--force", "overwrite", is_flag=True, help="Replace a file that exists.")
+with_force = click.option("--force", "overwrite", is_flag=True, help="Replace an existing file.")
 
 
 @click.group(
@@ -48,7 +48,7 @@ with_force = click.option("--force", "overwrite", is_flag=True, help="Replace a 
 )
 @click.version_option(package_name="earthtie-lite")
 def main() -> None:
-    """Embed places, given by longitude and latitude in degrees, or train what embeds them."""
+    """Embed places, given by longitude and latitude in degrees, or train a model that does."""
 
 
 @main.command(epilog="\b\nExample:\n  earthtie models")
@@ -67,14 +67,14 @@ def models() -> None:
 @with_lon
 @with_lat
 @with_missing("a place", "error", "drop", "keep")
-@click.option("--prefix", default="e", help="Of the new columns, which are numbered.")
+@click.option("--prefix", default="e", help="Prefix of the new columns, which are numbered.")
 @click.option("--rows", default=50_000, type=COUNT, help="Rows held in memory at a time.")
 @with_force
 def embed(source: Path, target: Path, model: str, overwrite: bool, **options: Any) -> None:
     """Join embeddings to a table of places.
 
-    SOURCE and TARGET end in .csv, .csv.gz or .parquet. They may be larger than the memory. Cells
-    of a CSV file stay text; coordinates and embeddings are numbers.
+    SOURCE and TARGET end in .csv, .csv.gz or .parquet and may be larger than memory. The cells of
+    a CSV file stay text; coordinates and embeddings are numbers.
     """
     from .tablefiles import kind
     from .tables import embed_file
@@ -113,8 +113,8 @@ def map_(
 ) -> None:
     """Map how similar places are to a text.
 
-    TEXT is a name or a piece of one. TARGET ends in .png, .pdf or .svg for a map in an equal-area
-    projection, or in .tif for a GeoTIFF of the similarity, the cosine in the tied space.
+    TEXT is a name or a part of one. TARGET ends in .png, .pdf or .svg for a map in an equal-area
+    projection, or in .tif for a GeoTIFF. The similarity is the cosine in the tied space.
     """
     import matplotlib
 
@@ -163,9 +163,9 @@ def nearest(
     lon: str | None,
     lat: str | None,
 ) -> None:
-    """Print the places most like one place.
+    """Print the places that are most similar to one place.
 
-    PLACES is a table, of which the rows most like LONGITUDE and LATITUDE are printed.
+    The rows of the table PLACES that are most similar to LONGITUDE and LATITUDE are printed.
     """
     from . import tables
 
@@ -187,7 +187,7 @@ def nearest(
     "bands",
     multiple=True,
     type=click.IntRange(min=0),
-    help="Column of the embedding to write, from 0; repeat it for several. By default all.",
+    help="Column of the embedding to write, from 0; repeat the option for several. Default: all.",
 )
 @with_force
 def grid(
@@ -201,8 +201,8 @@ def grid(
 ) -> None:
     """Embed a grid of places as a GeoTIFF.
 
-    TARGET is a Cloud-Optimised GeoTIFF with a band for each column of the embedding. What was
-    stopped goes on when the same command is given again.
+    TARGET is a Cloud-Optimised GeoTIFF with a band for each column of the embedding. After an
+    interruption the same command continues.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the commands share: options, errors in one line, checks before work starts, tables, bars."""
+"""Shared parts of the commands: options, one-line errors, checks before work starts, bars."""
 
 import contextlib
 import re
@@ -25,12 +25,12 @@ with_lat = click.option("--lat", metavar="NAME", help="Column of latitude, if it
 
 
 def with_missing(what: str, *choices: str) -> Callable[[Any], Any]:
-    """Return the option that says what becomes of rows that lack something."""
+    """Return the option for rows without ``what``."""
     return click.option(
         "--missing",
         default=choices[0],
         type=click.Choice(choices),
-        help=f"What becomes of rows without {what}.",
+        help=f"How to treat rows without {what}.",
     )
 
 
@@ -44,7 +44,7 @@ class Command(click.Command):
             try:
                 return super().invoke(ctx)
             except BrokenPipeError:
-                raise  # whoever read the output has gone, which click ends without a word
+                raise  # the reader of the output has gone; click exits silently
             except (ValueError, OSError, ImportError) as error:
                 said = str(error).removeprefix(f"[Errno {getattr(error, 'errno', None)}] ")
                 raise click.ClickException(as_typed(said)) from error
@@ -67,7 +67,7 @@ def as_typed(message: str) -> str:
 
 
 def _said_as(option: click.Option, message: str) -> str:
-    """Say one option as it is typed; names of files and other text are left alone."""
+    """Replace one option by its command-line form; file names and other text stay."""
     typed, name = option.opts[0], rf"\b{option.name}"
     values = r"'(\w+)'|(\d+)" if not option.is_flag else "()True"
     message = re.sub(
@@ -86,7 +86,7 @@ class Commands(click.Group):
 
 @contextlib.contextmanager
 def in_lines(path: Path) -> Iterator[None]:
-    """Name the rows of a file that was read whole as the file counts them."""
+    """Replace row numbers in errors and warnings by the lines of the file."""
     from .tablefiles import row_of
 
     def named(message: str) -> str:
@@ -105,7 +105,7 @@ def in_lines(path: Path) -> Iterator[None]:
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """Read a table whole: the cells of CSV as text, the geometry of GeoParquet as geometry."""
+    """Read a whole table: the cells of CSV as text, the geometry of GeoParquet as geometry."""
     import geopandas as gpd
     import pandas as pd
     import pyarrow as pa
@@ -134,7 +134,7 @@ def open_model(name: str) -> "EarthTie | JoinedEncoders":
 
 
 def check_run(folder: Path, resume: bool) -> None:
-    """Refuse, before work starts, a folder that a run cannot be saved in."""
+    """Before work starts, refuse a folder in which a run cannot be saved."""
     from ..runs import holds_run
 
     held = holds_run(folder)
@@ -148,7 +148,7 @@ def check_run(folder: Path, resume: bool) -> None:
 
 
 def check_target(path: Path, force: bool) -> None:
-    """Refuse, before work starts, a file that cannot be written or would be replaced."""
+    """Before work starts, refuse a file that cannot be written or would be replaced."""
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder: expected the name of a file")
     if path.exists() and not force:
@@ -159,7 +159,7 @@ def check_target(path: Path, force: bool) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder in which no file can be made, or which cannot be made itself."""
+    """Refuse a folder that cannot be written to or created."""
     there = next(known for known in (folder, *folder.absolute().parents) if known.exists())
     try:
         tempfile.TemporaryFile(dir=there).close()
@@ -169,7 +169,7 @@ def check_writable(folder: Path) -> None:
 
 @contextlib.contextmanager
 def wrong_use() -> Iterator[None]:
-    """Turn a refusal into one of the command, not of the data."""
+    """Report a ValueError as wrong use of the command (status 2) instead of bad data."""
     try:
         yield
     except ValueError as error:
@@ -178,7 +178,7 @@ def wrong_use() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hint(text: str) -> Iterator[None]:
-    """Say what to do after Ctrl-C."""
+    """Add advice to the message after Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
@@ -187,13 +187,13 @@ def hint(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bar(unit: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on a terminal, and give what is to be told how much is done, and of how much."""
+    """Show a progress bar on a terminal; yield a callback progress(done, total)."""
     from tqdm import tqdm
 
     with tqdm(unit=f" {unit}", disable=None) as bar:
 
-        def tell(done: int, total: int | None) -> None:
+        def report(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        yield tell
+        yield report

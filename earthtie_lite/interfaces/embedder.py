@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Embed places as a step of a scikit-learn pipeline; nothing is fitted, a model is loaded.
+    """Embed places as a step of a scikit-learn pipeline; ``fit`` only loads the model.
 
-    For scores of a blocked split, pass blocks as groups, for example of 500 km:
+    To score a blocked split, pass blocks as groups, here of 500 km:
     ``cross_val_score(pipeline, X, y, groups=block_ids(lonlat, 500.0), cv=GroupKFold(5))`` with
-    :func:`~earthtie_lite.coords.block_ids`. In a search over later steps, ``Pipeline(memory=)``
-    embeds each fold once.
+    :func:`~earthtie_lite.coords.block_ids`. ``Pipeline(memory=)`` embeds each fold only once in a
+    search over later steps.
 
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
         As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     columns : pair of str or int, optional
-        The columns of longitude and latitude, by label or position; all others are left out (a
-        ``ColumnTransformer`` keeps them). By default both columns of an array, and of a table its
-        geometry or the columns with usual names, as in
+        The columns of longitude and latitude, by label or position; other columns are dropped (a
+        ``ColumnTransformer`` keeps them). By default the two columns of an array, and the geometry
+        or the columns with usual names of a table, as in
         :func:`~earthtie_lite.places.lonlat_of`.
 
     Attributes
@@ -41,7 +41,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     n_features_in_ : int
         Number of columns seen in :meth:`fit`.
     feature_names_in_ : array of str
-        Their names, where all are text.
+        Their names, if all are text.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         Raises
         ------
         ValueError
-            If the columns are not found or, with the row, a place is wrong.
+            If the columns are not found or a place is invalid; the message names the row.
         """
         places = self._places(X, reset=True)
         self.model_ = as_model(self.model)
@@ -78,17 +78,17 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         return self
 
     def transform(self, X: Any) -> Features:
-        """Return the embeddings (N, D), float32, of places in columns as those of :meth:`fit`."""
+        """Return the embeddings (N, D), float32, of places in the same columns as in ``fit``."""
         check_is_fitted(self)
         return embed_places(self.model_, self._places(X, reset=False))
 
     def get_feature_names_out(self, input_features: Any = None) -> Any:
-        """Return the names of the columns: e000, e001 and so on."""
+        """Return the column names: e000, e001, ..."""
         checked = super().get_feature_names_out(input_features)
         return np.asarray(column_names(len(checked)), dtype=object)
 
     def _places(self, X: Any, reset: bool) -> Array:
-        """Return the places of what scikit-learn hands over, and check or note its columns."""
+        """Return the places in X after scikit-learn has checked or recorded its columns."""
         import pandas as pd
 
         if hasattr(X, "to_frame"):  # a GeoSeries
@@ -115,12 +115,12 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float32"]  # what it returns, always
+        tags.transformer_tags.preserves_dtype = ["float32"]  # the output is always float32
         return tags
 
 
 def _labels(table: "pd.DataFrame", columns: Sequence[str | int]) -> tuple[Any, Any]:
-    """Return the labels of a pair of columns, of which numbers are positions."""
+    """Return the labels of a pair of columns; integers are positions."""
     if isinstance(columns, str) or len(columns) != 2:
         raise ValueError(f"columns must be a pair, longitude and latitude, got {columns!r}")
     names = list(table.columns)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PLACES = 2**14  # places embedded at a time: bounds memory, not results
 TILES, TILE_BYTES = (512, 256, 128), 2**24  # pixels on a side; the first that is small enough
 CACHE_BYTES = 2**26  # of GDAL
-PROBES = np.array([[13.4, 52.5], [-60.0, -3.1], [151.2, -33.9], [0.0, 90.0]])  # tell models apart
+PROBES = np.array([[13.4, 52.5], [-60.0, -3.1], [151.2, -33.9], [0.0, 90.0]])  # identify a model
 
 
 def embed_grid(
@@ -37,43 +37,44 @@ def embed_grid(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Embed the pixel centres of a grid into a Cloud-Optimised GeoTIFF; what was killed goes on.
+    """Embed the pixel centres of a grid into a Cloud-Optimised GeoTIFF; resumes after a kill.
 
-    Tiles are embedded one after the other into a plain GeoTIFF in a hidden folder beside ``path``,
-    which is as large as all pixels; the same call continues after the last finished tile, another
-    model or grid starts anew. A tile has 512, 256 or 128 pixels on a side, so that all its bands
-    take 16 MB: they lie together, as a place is read more often than a whole band.
+    Tiles are embedded one after the other into an uncompressed GeoTIFF in a hidden folder beside
+    ``path``. After an interruption the same call continues after the last finished tile; a call
+    with another model or grid starts again. A tile has 512, 256 or 128 pixels on a side, chosen so
+    that all its bands take at most 16 MB. The bands of a pixel are stored together, because a place
+    is read more often than a whole band.
 
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
         As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
     path : str or Path
-        Ending in .tif. The file appears, or is replaced, when it is whole.
+        Ends in .tif. The file appears, or is replaced, when it is complete.
     bounds : (left, bottom, right, top)
-        In units of the CRS. Right and bottom move outwards to whole pixels. Across the date line
-        right is larger than 180: (170, -50, 190, -30).
+        In units of the CRS. Right and bottom are moved outwards to whole pixels. A region across
+        the date line has a right edge above 180: (170, -50, 190, -30).
     resolution : float or (float, float)
         Width and height of a pixel, in units of the CRS.
     crs : str, int or object
-        Anything that rasterio takes as a CRS.
+        Anything that rasterio accepts as a CRS.
     bands : sequence of int, optional
-        Columns of the embedding to write, by default all.
+        Columns of the embedding to write; by default all.
     progress : callable, optional
-        Is told after each tile how many are done, and how many there are.
+        Called after each tile with the number of finished tiles and the total.
     overwrite : bool
-        Replace a file that exists.
+        Whether to replace an existing file.
 
     Returns
     -------
     Path
-        Of a file with bands e000, e001 and so on, and tags EARTHTIE_MODEL and EARTHTIE_VERSION.
-        Pixels that are no place, as in the corners of a world map, are NaN.
+        The file has bands e000, e001, ... and the tags EARTHTIE_MODEL and EARTHTIE_VERSION. Pixels
+        that are not a place, as in the corners of a world map, are NaN.
 
     Raises
     ------
     ValueError
-        If the grid, the bands or the name of the file are not understood, or the file exists.
+        If the grid, the bands or the file name are invalid, or the file exists.
     OSError
         If the disk is too full or another process is writing the same file.
 
@@ -103,7 +104,7 @@ def embed_grid(
     folder = part_of(path)
     pixels, record = folder / "pixels.tif", folder / "progress.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The plain file and the packed one, each with overviews.
+    # The uncompressed and the compressed file, each with overviews.
     size = 3 * 4 * len(columns) * math.prod(grid.shape)
     check_space(path.parent, size - (pixels.stat().st_size if pixels.exists() else 0), "the grid")
     folder.mkdir(exist_ok=True)
@@ -137,7 +138,7 @@ def check_name(path: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Return the hidden folder in which a file is made."""
+    """Return the hidden folder in which a file is prepared."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -165,7 +166,7 @@ def _done(record: Path, pixels: Path, job: str) -> int:
 def _lay_out(
     pixels: Path, profile: dict[str, Any], columns: list[int], tags: dict[str, str]
 ) -> None:
-    """Write a file of NaN; tiles are not compressed, so each is later written in its place."""
+    """Write a file of NaN; without compression every tile can later be written in place."""
     import rasterio
 
     pixels.unlink(missing_ok=True)

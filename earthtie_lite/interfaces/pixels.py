@@ -1,4 +1,4 @@
-"""Regular grids of pixels in any coordinate reference system, and the places of their centres."""
+"""Regular grids of pixels in any coordinate reference system, and their centres as places."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ class PixelGrid:
     crs: Any
 
     def profile(self, count: int, tile: int = 256) -> dict[str, Any]:
-        """Describe a GeoTIFF of so many bands of float32, in square tiles, to rasterio."""
+        """Return rasterio's settings of a tiled GeoTIFF with ``count`` bands of float32."""
         from rasterio.transform import from_origin
 
         return {
@@ -78,7 +78,7 @@ def degrees_of(x: NDArray[Any], y: NDArray[Any], crs: Any) -> Array:
     change = pyproj.Transformer.from_crs(crs.to_wkt(), 4326, always_xy=True)
     places = np.column_stack(change.transform(x, y))
     if not crs.is_geographic:
-        # In the corners of a world map is no place, yet some projections name one.
+        # Some projections return a place even for the empty corners of a world map.
         back = change.transform(places[:, 0], places[:, 1], direction="INVERSE")
         with np.errstate(invalid="ignore"):
             places[~(np.abs(np.subtract(back, (x, y))) < NEAR).all(axis=0)] = np.nan
@@ -87,7 +87,7 @@ def degrees_of(x: NDArray[Any], y: NDArray[Any], crs: Any) -> Array:
 
 
 def tiles(shape: tuple[int, int], side: int) -> "Iterator[Window]":
-    """Yield the tiles of a raster of so many rows and columns, row by row."""
+    """Yield the square tiles of a raster (rows, columns), row by row."""
     from rasterio.windows import Window
 
     height, width = shape
@@ -106,12 +106,12 @@ def make_grid(
     Parameters
     ----------
     bounds, resolution, crs
-        As :func:`~earthtie_lite.interfaces.grid.embed_grid` takes them.
+        As for :func:`~earthtie_lite.interfaces.grid.embed_grid`.
 
     Raises
     ------
     ValueError
-        If one of these is not understood.
+        If one of these is invalid.
     """
     from rasterio.crs import CRS
     from rasterio.errors import CRSError

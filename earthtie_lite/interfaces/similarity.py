@@ -1,4 +1,4 @@
-"""How similar each place on land is to an observation: on a grid, as a map or a GeoTIFF."""
+"""Maps and GeoTIFFs of the similarity between each place on land and an observation."""
 
 import io
 import warnings
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RASTERS, IMAGES = (".tif", ".tiff"), (".png", ".pdf", ".svg")
-BOXES = ("Last Resort High-Efficiency",)  # a font of matplotlib's that draws all as boxes
+BOXES = ("Last Resort High-Efficiency",)  # a font that draws a box for every character
 TILE = 128  # pixels on a side that are compared at a time: bounds memory, not results
-MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure shows
+MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure can show
 
 
 def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0) -> PixelGrid:
-    """Describe the grid of a map, and check that a file of this name can hold it.
+    """Return the grid of a map after checking that a file of this name can hold it.
 
     Parameters
     ----------
     path : str or Path
-        Ending in .png, .pdf, .svg or .tif.
+        Ends in .png, .pdf, .svg or .tif.
     region : (west, south, east, north)
-        In degrees. Across the date line east is larger than 180: (170, -50, 190, -30).
+        In degrees. A region across the date line has an east edge above 180: (170, -50, 190, -30).
     spacing_deg : float
-        Side of a pixel. Around the whole globe it is changed to what divides 180 degrees.
+        Side of a pixel. For the whole globe it is rounded so that it divides 180 degrees.
 
     Raises
     ------
     ValueError
-        If the name, the region or the spacing is not understood, or there are too many pixels.
+        If the name, the region or the spacing is invalid, or there are too many pixels.
 
     Examples
     --------
@@ -89,17 +89,17 @@ def similarity_grid(
         From :meth:`~earthtie_lite.model.EarthTie.embed_modality`.
     grid : PixelGrid
     progress : callable, optional
-        Is told after each tile how many are done, and how many there are.
+        Called after each tile with the number of finished tiles and the total.
 
     Returns
     -------
     array, shape (H, W), float32
-        The cosine in the tied space; NaN in the sea and in Antarctica, which training never saw.
+        Cosine in the tied space; NaN at sea and in Antarctica, which training never saw.
 
     Raises
     ------
     ValueError
-        If no pixel's centre is land.
+        If no pixel centre is on land.
     """
     values = np.full(grid.shape, np.nan, dtype=np.float32)
     windows = list(tiles(grid.shape, TILE))
@@ -120,7 +120,7 @@ def similarity_grid(
 
 
 def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title: str) -> None:
-    """Write similarities (H, W) as the name of the file asks for: a map, or a GeoTIFF."""
+    """Write similarities (H, W) as a map or a GeoTIFF, depending on the suffix of the path."""
     path = Path(path)
     if path.suffix.lower() in RASTERS:
         write_atomic(path, _geotiff(values, grid, title))
@@ -138,9 +138,9 @@ def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title:
 
 
 def fonts_for(text: str) -> list[str]:
-    """Return matplotlib's fonts and, where the first lacks a character, one that has them all.
+    """Return matplotlib's default fonts and, if the text needs it, one with all its characters.
 
-    Warns where no installed font does.
+    Warns if no installed font has them.
     """
     from matplotlib import font_manager
 
@@ -163,7 +163,7 @@ def fonts_for(text: str) -> list[str]:
 
 
 def _characters(font: str) -> set[int]:
-    """Return the code points that a font's file has; none where it cannot be read."""
+    """Return the code points of a font file; none if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:
@@ -173,7 +173,7 @@ def _characters(font: str) -> set[int]:
 
 
 def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:
-    """Return a GeoTIFF of one band, named by the title."""
+    """Return a GeoTIFF with one band, described by the title."""
     from rasterio.io import MemoryFile
 
     profile = {**grid.profile(1), "compress": "deflate", "predictor": 3}

@@ -1,4 +1,4 @@
-"""Files of tables, CSV and Parquet, read and written a part at a time."""
+"""Table files, CSV and Parquet, read and written in chunks."""
 
 import contextlib
 import csv
@@ -30,11 +30,11 @@ class Rows:
     Attributes
     ----------
     schema : pyarrow.Schema
-        All text, in a CSV file, null where a cell is empty.
+        In a CSV file every column is text, with null for an empty cell.
     total : int or None
-        Number of rows; None in a CSV file, where nobody knows yet.
+        Number of rows; None for a CSV file, whose length is not known in advance.
     batches : iterator of pyarrow.RecordBatch
-        At most as many rows each as were asked for.
+        Each with at most the requested number of rows.
     """
 
     schema: "pa.Schema"
@@ -43,7 +43,7 @@ class Rows:
 
 
 def kind(path: Path) -> str:
-    """Return which kind of file a name stands for: ".csv" or ".parquet"."""
+    """Return the format of a file by its name: ".csv" or ".parquet"."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".csv"):
         return ".csv"
@@ -56,12 +56,12 @@ def kind(path: Path) -> str:
 
 
 def open_rows(path: Path, rows: int) -> Rows:
-    """Open a file of which at most so many rows are held at a time.
+    """Open a table file for reading in batches of at most ``rows`` rows.
 
     Raises
     ------
     ValueError
-        If it is missing or cannot be read, now or later.
+        If the file is missing or cannot be read, now or while iterating.
     """
     import pyarrow.csv as pc
     import pyarrow.parquet as pq
@@ -85,7 +85,7 @@ def open_rows(path: Path, rows: int) -> Rows:
 
 
 def _check_separator(path: Path) -> None:
-    """Refuse CSV whose names are separated by something else than commas."""
+    """Raise a ValueError if the header of a CSV file is not separated by commas."""
     with contextlib.suppress(OSError, EOFError, csv.Error), _text(path) as file:
         names = next(csv.reader(file), [])
         for mark in ";\t|":
@@ -97,15 +97,15 @@ def _check_separator(path: Path) -> None:
 
 
 def _text(path: Path) -> Any:
-    """Open a CSV file as text, packed or not."""
+    """Open a CSV file as text, compressed or not."""
     opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
     return opened(path, "rt", encoding="utf-8", errors="replace", newline="")
 
 
 def _closed(path: Path, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    """Yield the batches of CSV; refuse a last cell that is quoted and never ends.
+    """Yield the batches of a CSV file; raise a ValueError if its last quote is never closed.
 
-    Such a cell holds all lines that should have followed.
+    The cell after such a quote swallows all lines that follow.
     """
     rows, cell = 0, None
     for batch in batches:
@@ -122,7 +122,7 @@ def _closed(path: Path, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.Rec
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Say of a file that cannot be read which one it is, and what was expected."""
+    """Turn an error of the reader into a ValueError that names the file and its format."""
     import pyarrow as pa
 
     try:
@@ -130,13 +130,13 @@ def _readable(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         expected = "Parquet" if kind(path) == ".parquet" else "CSV with commas, in UTF-8"
         hint = f"; {LATIN}" if "UTF8" in str(error) or isinstance(error, UnicodeError) else ""
-        # The names are the first row of Arrow's.
+        # Arrow counts the header as the first row.
         said = re.sub(r"Row #(\d+)", lambda row: row_of(path, int(row[1]) - 2), str(error))
         raise ValueError(f"{path} cannot be read as {expected}: {said}{hint}") from error
 
 
 def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
-    """Yield batches of at most so many rows, and none that is empty."""
+    """Yield non-empty batches of at most ``rows`` rows."""
     batches = iter(batches)
     while True:
         with _readable(path):
@@ -148,16 +148,16 @@ def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
 
 
 def row_of(path: Path, row: int) -> str:
-    """Name a row of a file, counted from 0: in CSV by its line, as editors count them."""
+    """Name a row of a file, counted from 0; in a CSV file by its line, as editors count lines."""
     if kind(path) == ".parquet":
         return f"row {row} of {path.name}, counted from 0"
     with _text(path) as file:
-        lines, begins, passed = csv.reader(file), 1, -1  # the names are no row
+        lines, begins, passed = csv.reader(file), 1, -1  # the header is not a row
         try:
             for cells in lines:
                 if cells and passed == row:
                     break
-                passed += bool(cells)  # nor is an empty line
+                passed += bool(cells)  # neither is an empty line
                 begins = lines.line_num + 1
         except csv.Error:  # a cell that is too long for the standard library
             return f"row {row} of {path.name}, counted from 0"
@@ -167,9 +167,9 @@ def row_of(path: Path, row: int) -> str:
 def locator(
     schema: "pa.Schema", lon: str | None = None, lat: str | None = None
 ) -> tuple[tuple[str, ...], "Callable[[pa.RecordBatch, Faults], Array]"]:
-    """Find where the places of a file are: the columns, and what reads the places of a batch.
+    """Return the columns that hold the places of a file, and a function that reads a batch.
 
-    The points of GeoParquet count before columns, as those of a GeoDataFrame do.
+    The points of GeoParquet take precedence over columns, as in a GeoDataFrame.
     """
     described = json.loads((schema.metadata or {}).get(b"geo", "{}"))
     if described and lon is None and lat is None:
@@ -186,13 +186,13 @@ def locator(
 def _reader_of_points(
     name: str, column: dict[str, Any]
 ) -> "Callable[[pa.RecordBatch, Faults], Array]":
-    """Return what reads the points of GeoParquet."""
+    """Return a function that reads the points of a GeoParquet batch."""
     if column.get("encoding") != "WKB":
         raise ValueError(
             f"the geometry {name!r} is stored as {column.get('encoding')}, expected WKB: write the "
             "file with GeoPandas' to_parquet, or name columns with lon= and lat="
         )
-    crs = column.get("crs", "OGC:CRS84")  # as the format says; null where it is unknown
+    crs = column.get("crs", "OGC:CRS84")  # the format's default; null means unknown
 
     def read(batch: "pa.RecordBatch", faults: Faults) -> Array:
         import geopandas as gpd
@@ -208,7 +208,7 @@ def _reader_of_points(
 def parquet_writer(
     part: Path, schema: "pa.Schema", names: Sequence[str], degrees: Sequence[str]
 ) -> Iterator[Write]:
-    """Give what writes batches with their embeddings to Parquet; some columns become degrees."""
+    """Yield a function that writes batches and embeddings to Parquet, with numeric ``degrees``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -233,7 +233,7 @@ def parquet_writer(
 def csv_writer(
     part: Path, schema: "pa.Schema", names: Sequence[str], compression: str | None
 ) -> Iterator[Write]:
-    """Give what writes batches with their embeddings to CSV, quoted where it has to be."""
+    """Yield a function that writes batches and embeddings to CSV, quoted where necessary."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
@@ -243,14 +243,14 @@ def csv_writer(
                 f"column {field.name!r} of type {field.type} does not fit into CSV: write Parquet"
             )
     lines: list[str] = []
-    # Cells are quoted that hold a character of the terminator, which is cut off again.
+    # Cells that contain a character of the line terminator are quoted; it is cut off again below.
     rows = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
     with pa.output_stream(part, compression=compression) as file:
         rows.writerow([*schema.names, *names])
         file.write((lines.pop()[:-2] + "\n").encode())
 
         def write(batch: "pa.RecordBatch", places: Array, z: Features) -> None:
-            # pyarrow quotes all text but writes numbers fast; the standard library does neither.
+            # pyarrow writes numbers fast but quotes all text; the standard library does neither.
             numbers = pa.BufferOutputStream()
             cells = [pa.array(column, from_pandas=True) for column in z.T]  # NaN is an empty cell
             table = pa.table(cells, names=[str(i) for i in range(len(cells))])

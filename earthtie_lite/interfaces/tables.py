@@ -1,4 +1,4 @@
-"""Embeddings for the places of a table, in memory or in a file, and the places most alike."""
+"""Embeddings for the places of a table, in memory or in a file, and the most similar places."""
 
 import functools
 import warnings
@@ -24,14 +24,14 @@ NO_PLACE = "correct such rows, or leave them out with missing='drop', or empty w
 
 
 class Embeds(Protocol):
-    """What embeds places: a model of this package, or anything with the same method."""
+    """Anything that embeds places: a model of this package, or an object with this method."""
 
     def embed(self, lonlat: ArrayLike) -> Features:
         """Return the embedding (N, D) of places (N, 2)."""
 
 
 def as_model(model: str | Path | Embeds) -> Embeds:
-    """Return a model, loading it where a name or a folder is given."""
+    """Return a model; load it if a name or a folder is given."""
     if isinstance(model, (str, Path)):
         return load_pretrained(model)
     if not callable(getattr(model, "embed", None)):
@@ -46,7 +46,7 @@ def as_model(model: str | Path | Embeds) -> Embeds:
 def embed_places(model: Embeds, places: Array) -> Features:
     """Embed checked places (N, 2): (N, D), one vector each, NaN where a place is NaN."""
     known = np.isfinite(places).all(axis=1)
-    asked = places[known] if known.any() else np.zeros((1, 2))  # for the number of columns
+    asked = places[known] if known.any() else np.zeros((1, 2))  # gives the number of columns
     found = np.asarray(model.embed(asked), dtype=np.float32)
     if found.ndim != 2 or len(found) != len(asked):
         raise ValueError(
@@ -58,7 +58,7 @@ def embed_places(model: Embeds, places: Array) -> Features:
 
 
 def column_names(width: int, prefix: str = "e") -> list[str]:
-    """Name the columns of an embedding, alike in tables, pipelines and rasters.
+    """Return the column names of an embedding, the same in tables, pipelines and rasters.
 
     Examples
     --------
@@ -81,32 +81,33 @@ def embed_table(
     Parameters
     ----------
     table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        Places as :func:`~earthtie_lite.places.lonlat_of` takes them. It is not changed. A dask
-        table stays lazy: each partition is embedded where it is.
+        Places, as for :func:`~earthtie_lite.places.lonlat_of`. The table is not modified. A dask
+        table stays lazy; each partition is embedded where it is stored.
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
+        A name or folder, as for :func:`~earthtie_lite.runs.load_pretrained`, or a model.
     lon, lat : label, optional
         Columns of longitude and latitude.
     prefix : str
-        Of the new columns, which are numbered from ``e000``.
+        Prefix of the new columns, which are numbered: ``e000``, ``e001``, ...
     missing : {"error", "drop", "keep"}
-        Whether rows of a table without a place are refused, left out, or have NaN for an embedding.
+        How to treat rows without a place: raise, leave them out, or return NaN for them.
 
     Returns
     -------
     DataFrame
-        Rows, index and columns of the table, then the embedding, float32. A GeoDataFrame stays one.
+        The rows, index and columns of the table, then the embedding in float32. A GeoDataFrame
+        stays a GeoDataFrame.
 
     Raises
     ------
     ValueError
-        If a place is wrong, or a new column's name is taken.
+        If a place is invalid, or the name of a new column is taken.
 
     Warns
     -----
     UserWarning
-        With the number of rows that have no place, that lie at (0, 0) or whose longitude and
-        latitude seem to be swapped.
+        With the number of rows that have no place, lie at (0, 0), or seem to have longitude and
+        latitude swapped.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def embed_table(
     """
     import pandas as pd
 
-    if hasattr(table, "map_partitions"):  # dask's: another pandas table for each partition
+    if hasattr(table, "map_partitions"):  # a dask table: each partition is a pandas table
         return table.map_partitions(embed_table, model, lon, lat, prefix, missing)
     table = _as_frame(table)
     places = lonlat_of(table, lon, lat, missing, NO_PLACE)
@@ -134,20 +135,20 @@ def embed_table(
 
 
 def _without_place(rows: int, lacking: int, missing: str) -> list[str]:
-    """Say how many of the rows have no place, and what becomes of them."""
+    """Return a note on the number of rows without a place and how they were treated."""
     fate = {"drop": "are left out: they have no place", "keep": "have no place and no embedding"}
     return [f"{lacking:,} of {rows:,} rows {fate[missing]}"] if lacking else []
 
 
 def _doubtful(places: Array) -> "pd.Series":
-    """Count the places (N, 2) that are doubtful, by check."""
+    """Count the suspicious places (N, 2), by check."""
     known = places[np.isfinite(places).all(axis=1)]
     counts = check_places(known if len(known) else np.full((1, 2), np.nan))["places"]
     return counts[["at (0, 0)", "probably swapped"]]
 
 
 def _doubts(counts: "pd.Series", rows: int) -> list[str]:
-    """Say what is doubtful of so many places, a sentence each."""
+    """Return one sentence for each check that found suspicious places."""
     found = counts[counts > 0].to_dict()
     return [
         f"{n:,} of {rows:,} places are {what}: {ADVICE[str(what)]}" for what, n in found.items()
@@ -173,7 +174,7 @@ def _as_frame(places: Any) -> Any:
 
 
 def _refuse_taken(columns: Any, names: Sequence[str], hint: str) -> None:
-    """Refuse new columns whose names the table has."""
+    """Raise a ValueError if the table already has a column of a new name."""
     if taken := [name for name in names if name in columns]:
         raise ValueError(f"the table has columns {taken[:3]} already: {hint}")
 
@@ -186,24 +187,24 @@ def nearest(
     lon: Any = None,
     lat: Any = None,
 ) -> "pd.DataFrame":
-    """Find the places whose embeddings are most like that of one place.
+    """Find the places whose embeddings are most similar to that of one place.
 
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
     place : (longitude, latitude), degrees
     places : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        The place itself is found too, where it is among them.
+        If the place itself is among them, it is found too.
     k : int
-        Rows to return; all, where there are fewer.
+        Number of rows to return, at most.
     lon, lat : label, optional
         Columns of longitude and latitude.
 
     Returns
     -------
     DataFrame
-        Rows of ``places`` with their index, the most similar first, and two columns more:
-        similarity (cosine, in [-1, 1]) and km (on a great circle).
+        Rows of ``places`` with their index, the most similar first, and two more columns:
+        similarity (cosine, in [-1, 1]) and km (great-circle distance).
 
     Examples
     --------
@@ -248,33 +249,33 @@ def embed_file(
     missing: str = "error",
     overwrite: bool = False,
 ) -> int:
-    """Join embeddings to a file of places, a part at a time: it may be larger than the memory.
+    """Join embeddings to a file of places, in chunks; the file may be larger than memory.
 
-    The cells of a CSV file stay text as they are ("NA" is Namibia, "007" keeps its zeros), only in
-    Parquet the coordinates become numbers, or null; empty cells are null. The points of GeoParquet
-    count before columns, and what is written from it to Parquet is GeoParquet again.
+    The cells of a CSV file stay text ("NA" is Namibia, "007" keeps its zeros); in a Parquet target
+    the coordinates become numbers and empty cells null. The points of a GeoParquet file take
+    precedence over columns, and a Parquet target written from it is GeoParquet again.
 
     Parameters
     ----------
     source : str or Path
-        Ending in .csv, .csv.gz or .parquet; CSV has commas, one line of names and UTF-8.
+        Ends in .csv, .csv.gz or .parquet. CSV is separated by commas, has a header and is UTF-8.
     target : str or Path
-        Ending likewise. It appears, or is replaced, when it is whole.
+        Ends likewise. The file appears, or is replaced, when it is complete.
     model : str, Path or object with a method ``embed``
-        As :func:`~earthtie_lite.runs.load_pretrained` takes it, or a model.
+        A name or folder, as for :func:`~earthtie_lite.runs.load_pretrained`, or a model.
     lon, lat : str, optional
         Columns of longitude and latitude, found as in
         :func:`~earthtie_lite.places.lonlat_of`.
     rows : int
-        Rows held at a time, at most: bounds memory, not results.
+        Rows held in memory at a time: bounds memory, not results.
     progress : callable, optional
-        Is told after each part how many rows are read, and how many there are (None for CSV).
+        Called after each chunk with the number of rows read and the total (None for CSV).
     prefix : str
-        Of the new columns, which are numbered from ``e000``.
+        Prefix of the new columns, which are numbered: ``e000``, ``e001``, ...
     missing : {"error", "drop", "keep"}
-        Whether rows without a place are refused, left out, or have an empty embedding.
+        How to treat rows without a place: raise, leave them out, or leave their embedding empty.
     overwrite : bool
-        Replace a target that exists.
+        Whether to replace an existing target.
 
     Returns
     -------
@@ -284,14 +285,14 @@ def embed_file(
     Raises
     ------
     ValueError
-        If the target exists; if the source cannot be read, has no rows or wrong places, with the
-        first one's line and how many there are; if a new column's name is taken; if CSV cannot hold
-        a column.
+        If the target exists; if the source cannot be read, has no rows or invalid places (the
+        message names the line of the first and counts them); if the name of a new column is taken;
+        if CSV cannot hold a column.
 
     Warns
     -----
     UserWarning
-        As :func:`embed_table`; whether columns are swapped is asked of each part.
+        As in :func:`embed_table`; swapped columns are looked for in each chunk.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The command that trains: on the embedded sample, on a table of your own, or on both."""
+"""The command ``train``: on the embedded sample, on a user's table, or on both."""
 
 import shlex
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..modalities import Modality
 
 SAMPLE = ("satellite", "lights", "text")  # the modalities of the embedded sample
-BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at least
+BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per epoch
 
 
 @click.command(
@@ -40,19 +40,21 @@ BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at
     multiple=True,
     default=SAMPLE,
     type=click.Choice(SAMPLE),
-    help="Of the embedded sample; repeat it for several.",
+    help="Modality of the embedded sample; repeat the option for several.",
 )
-@click.option("--table", type=FILE, help="Places of your own, tied too: CSV or Parquet.")
+@click.option("--table", type=FILE, help="A table of your own to train on as well: CSV or Parquet.")
 @click.option("--name", help="A word for the table's modality.")
 @click.option(
     "--features",
     metavar="NAME,NAME",
     multiple=True,
-    help="Its columns of numbers; one with a comma in its name by itself.",
+    help="Its numeric columns; give a name that contains a comma by itself.",
 )
-@click.option("--categories", metavar="NAME,NAME", multiple=True, help="Its columns of classes.")
-@click.option("--text", metavar="NAME", help="Or its column of text.")
-@click.option("--images", metavar="NAME", help="Or its column of image files, from its folder.")
+@click.option("--categories", metavar="NAME,NAME", multiple=True, help="Its categorical columns.")
+@click.option("--text", metavar="NAME", help="Or its text column.")
+@click.option(
+    "--images", metavar="NAME", help="Or its column of image paths, relative to the table."
+)
 @with_lon
 @with_lat
 @with_missing("a place or a value", "error", "drop")
@@ -60,34 +62,34 @@ BATCH, BATCHES = 2048, 4  # pairs of a batch by default; batches an epoch has at
     "--duplicates",
     default="warn",
     type=click.Choice(["warn", "keep", "first", "mean"]),
-    help="What becomes of rows with the same place.",
+    help="How to treat rows with the same place.",
 )
 @click.option(
     "--pairs",
     default=20_000,
     type=click.IntRange(2, 100_000),
-    help="Of each modality of the sample.",
+    help="Pairs for each modality of the sample.",
 )
 @click.option(
     "--epochs",
     default=12,
     type=click.IntRange(min=1),
-    help="MELT's pass over all modalities, SALT's over one.",
+    help="Passes over all modalities (MELT) or over one modality each (SALT).",
 )
 @click.option(
     "--batch-size",
     type=click.IntRange(min=2),
-    show_default=f"{BATCH}, less where an epoch would have fewer than {BATCHES} batches",
+    show_default=f"{BATCH}, or less so that an epoch has at least {BATCHES} batches",
 )
 @click.option("--learning-rate", default=1e-3, type=click.FloatRange(min=0, min_open=True))
 @click.option(
     "--val-fraction",
     default=0.1,
     type=click.FloatRange(0, 0.5),
-    help="Share of the land that is held out to watch the loss.",
+    help="Fraction of the land held out to monitor the loss.",
 )
-@click.option("--seed", default=0, type=click.IntRange(min=0), help="Of places and training.")
-@click.option("--resume", is_flag=True, help="Go on with the run in FOLDER, same settings.")
+@click.option("--seed", default=0, type=click.IntRange(min=0), help="Seed of places and training.")
+@click.option("--resume", is_flag=True, help="Continue the run in FOLDER with the same settings.")
 def train(
     folder: Path,
     method: "Method",
@@ -105,8 +107,8 @@ def train(
 ) -> None:
     """Train a model and save the run.
 
-    It is trained on the embedded sample and, if you like, on a table of your own, and saved in
-    FOLDER after every epoch.
+    The model is trained on the embedded sample and, optionally, on a table of your own. The run is
+    saved in FOLDER after every epoch.
     """
     from ..config import TrainConfig
     from ..modalities import load_sample
@@ -163,7 +165,7 @@ def train(
 
 
 def _fitting(config: "TrainConfig", sample: "Iterable[Modality]") -> "TrainConfig":
-    """Lower the size of a batch until an epoch has a few."""
+    """Reduce the batch size until an epoch has at least ``BATCHES`` batches."""
     from numpy.random import default_rng
 
     from ..train import METHODS, split_rows
@@ -192,7 +194,7 @@ def _own_modality(
     text: str | None,
     images: str | None,
 ) -> "Modality":
-    """Make a modality of a table's columns."""
+    """Make a modality from columns of a table."""
     from ..modalities import Modality
 
     table = read_table(path)
@@ -214,7 +216,7 @@ def _own_modality(
 
 
 def _columns(given: tuple[str, ...], known: Iterable[str]) -> list[str]:
-    """Return the columns named, one or several (with commas) at a time."""
+    """Return the named columns; an option may name several, separated by commas."""
     known = set(known)
     found = [[name] if name in known else name.split(",") for name in given]
     return [name.strip() if name not in known else name for names in found for name in names]
