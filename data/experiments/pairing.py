@@ -61,7 +61,7 @@ def load_arranged(arrangement: str, n: int, seed: int = 0) -> dict[str, Modality
 
 
 def _regions(lonlat: Array, seed: int) -> NDArray[np.int64]:
-    """Assign cells, in random order, to the modality with the fewest names; return it, (N,)."""
+    """Assign each cell, in random order, to the modality with the fewest names so far: (N,)."""
     cells, cell = np.unique(block_ids(lonlat, REGION_KM), return_inverse=True)
     counts, rng = np.bincount(cell), stream("regions of modalities", seed)
     owner, held = np.empty(len(cells), dtype=np.int64), np.zeros(len(NAMES))

@@ -49,7 +49,7 @@ class Recipe:
     n_degrees, width, depth, out_dim, dropout, skip, omega, tie_skip
         Settings of :class:`~earthtie_lite.encoders.LocationEncoder` on spherical harmonics.
     joined : {"", "smooth"}
-        What the skip appends: harmonics, or as many random smooth features (a control).
+        What the skip appends: harmonics, or the same number of random smooth features (a control).
     places : {"", "same", "apart", "regions"}
         Where the observations are: separate random places for each modality, or an arrangement
         of :func:`pairing.load_arranged`.
