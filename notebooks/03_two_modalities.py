@@ -35,6 +35,7 @@ profile = "sample"
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from IPython.display import Markdown, display
 from scipy.spatial import cKDTree
@@ -122,14 +123,13 @@ run.history.dropna(subset="val_loss").iloc[[0, -1]][
 cosines = [np.asarray(torch.matmul(v, u.T)) for u, v in (vectors(untrained), vectors(model))]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained", sharey=True)
 for ax, matrix, title in zip(axes, cosines, ("before training", "after training"), strict=True):
-    shown = ax.imshow(matrix, cmap="PuOr_r", vmin=-1, vmax=1)
-    for (i, j), value in np.ndenumerate(matrix):
-        ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9)
-    ax.set_xticks(range(4), list(spots))
-    ax.set_yticks(range(4), list(spots))
+    table = pd.DataFrame(matrix, index=list(spots), columns=list(spots))
+    colours = {"cmap": "PuOr_r", "vmin": -1, "vmax": 1, "cbar": False}
+    sns.heatmap(table, annot=True, fmt=".2f", square=True, ax=ax, **colours)
     ax.set(title=title, xlabel="place")
+    ax.tick_params(axis="y", rotation=0)
 axes[0].set_ylabel("image")
-figure.colorbar(shown, ax=axes, label="cosine")
+figure.colorbar(axes[0].collections[0], ax=axes, label="cosine")
 plt.close(figure)
 figure
 

@@ -1,25 +1,131 @@
 """What the paper observes at places, read on demand: Sentinel-2 patches, photos and texts."""
 
+import copy
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
+import rasterio
 from numpy.typing import NDArray
+from PIL import Image
 
+from ..config import check_option
 from ..coords import Array, as_lonlat
 from ..features import Features, Featuriser
+from ..files import sha256
 from ..modalities import Modality
-from .files import Images, existing, find_images, read_table, table_places
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .files import existing, readable, reading
 
 # Bands of S2-100K in the order of the file. B10 (cirrus) is missing: level 2A has none.
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 S2_PIXELS = 256
+Decode = Callable[[bytes], NDArray[Any]]
+Parts = list[tuple[Path, int]]  # files and their sizes in bytes
+
+
+class Images(Sequence[Any]):
+    """Images in a folder or in tar archives, decoded on demand; archives are not unpacked.
+
+    ``images[i]`` is one image; ``images[i:j]`` is a list of images, or one array if ``stack``.
+
+    Parameters
+    ----------
+    where : str or Path
+        A folder of images, else of tar archives (.tar), else of the parts of one archive (names
+        that end in a digit, taken in their order); or an archive.
+    suffixes : tuple of str
+        How the names of images end, in lower case.
+    decode : callable
+        Makes an array of the bytes of a file.
+    stack : bool
+        Whether all images have the same shape.
+
+    Attributes
+    ----------
+    table : DataFrame, N rows
+        ``name`` of the image without folders; ``file``, the number of the file in ``files`` that
+        holds it; ``offset`` and ``size`` in that file, bytes.
+    files : list of list of (Path, int)
+        Archives or images: the parts of each file, and their sizes in bytes.
+
+    Raises
+    ------
+    ValueError
+        If there are no images, or an archive is compressed or cut short; from ``images[i]``, naming
+        the file, if it is damaged.
+    """
+
+    def __init__(
+        self, where: str | Path, suffixes: tuple[str, ...], decode: Decode, stack: bool = False
+    ) -> None:
+        self.decode, self.stack = decode, stack
+        where = existing(where, "a folder of images or a tar archive")
+        inside = sorted(where.iterdir()) if where.is_dir() else [where]
+        loose = [path for path in inside if path.name.lower().endswith(suffixes)]
+        tars = [path for path in inside if path.suffix.lower() == ".tar"]
+        parts = [p for p in inside if p.name[-1].isdecimal() and p.suffix != ".sha256"]
+        files = [[path] for path in loose or tars] or [parts]
+        self.files = [[(path, path.stat().st_size) for path in parts] for parts in files if parts]
+        found: list[Any] = [(p.name, n, 0, p.stat().st_size) for n, p in enumerate(loose)]
+        for n, archive in enumerate([] if loose else self.files):
+            found += [(name, n, offset, size) for name, offset, size in _members(archive)]
+        table = pd.DataFrame(found, columns=["name", "file", "offset", "size"])
+        self.table = table[table["name"].str.lower().str.endswith(suffixes)]
+        if self.table.empty:
+            raise ValueError(f"expected images that end in {suffixes}, found none in {where}")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            images = [self[row] for row in range(*index.indices(len(self)))]
+            return np.stack(images) if self.stack and images else images
+        name, number, offset, size = self.table.iloc[index]
+        path, _ = self.files[number][0]
+        place = path.parent if path.name == name else path
+        with readable(f"{name} in {place}", "; download it again"):
+            return self.decode(_read(self.files[number], offset, size))
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of offsets, sizes and times of change, which stands for the content."""
+        files = [(p.name, size, p.stat().st_mtime_ns) for parts in self.files for p, size in parts]
+        return sha256(repr((self.decode.__qualname__, self.table.to_csv(), files)).encode())
+
+    def at(self, rows: NDArray[Any]) -> Self:
+        """Return some of the images, by row numbers or a mask; nothing is read."""
+        some = copy.copy(self)
+        some.table = self.table.iloc[rows]
+        return some
+
+
+def _members(parts: Parts) -> Iterator[tuple[str, int, int]]:
+    """Yield name, offset and size of the files in a tar archive; only headers are read."""
+    names, offset = ", ".join(path.name for path, _ in parts), 0
+    with readable(f"the tar archive {names}", "; decompress it, or download it again"):
+        while (header := _read(parts, offset, tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
+            entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+            if entry.isreg():
+                yield PurePosixPath(entry.name).name, offset + len(header), entry.size
+            offset += len(header) + -(-entry.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _read(parts: Parts, offset: int, size: int) -> bytes:
+    """Read bytes of a file that may continue in its next part."""
+    data = b""
+    for path, length in parts:
+        if offset < length and len(data) < size:
+            with path.open("rb") as file:
+                file.seek(offset)
+                data += file.read(size - len(data))
+        offset = max(offset - length, 0)
+    return data
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +146,6 @@ class Observations:
         Where the data came from.
     dropped : int
         How many rows of the source were left out.
-
-    Raises
-    ------
-    ValueError
-        If places, raw observations and names are not equally many.
     """
 
     name: str
@@ -53,14 +154,6 @@ class Observations:
     names: Sequence[str]
     source: str = ""
     dropped: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
-        if not len(self.lonlat) == len(self.raw) == len(self.names):
-            raise ValueError(
-                f"expected one observation and one name a place, got {len(self.lonlat)} places, "
-                f"{len(self.raw)} observations and {len(self.names)} names"
-            )
 
     def __len__(self) -> int:
         return len(self.lonlat)
@@ -71,14 +164,10 @@ class Observations:
 
     def at(self, rows: NDArray[Any]) -> "Observations":
         """Return some of the observations, by row numbers or a mask; no image is read."""
-        chosen = np.arange(len(self))[rows]
-        raw = (
-            self.raw.at(chosen)
-            if isinstance(self.raw, Images)
-            else [self.raw[row] for row in chosen]
-        )
-        names = [self.names[row] for row in chosen]
-        return Observations(self.name, self.lonlat[chosen], raw, names, self.source, self.dropped)
+        rows = np.arange(len(self))[rows]
+        names = [self.names[row] for row in rows]
+        raw = self.raw.at(rows) if isinstance(self.raw, Images) else [self.raw[row] for row in rows]
+        return replace(self, lonlat=self.lonlat[rows], raw=raw, names=names)
 
     def modality(self, features: Features, featuriser: Featuriser | None = None) -> Modality:
         """Return the modality of features (N, D) that a frozen encoder made of ``raw``.
@@ -109,8 +198,8 @@ def read_s2_100k(
         Holds ``index.csv`` (columns fn, lon, lat) and the images: patch_N.tif in ``images``, else
         tar archives in ``data`` or in the folder itself, which are read without unpacking them.
     missing : {"error", "drop"}
-        Whether rows of the index without an image are refused or left out, and counted in
-        ``dropped``.
+        Whether rows of the index without an image, or without coordinates, are refused or left
+        out, and counted in ``dropped``.
     name : str
 
     Returns
@@ -128,41 +217,25 @@ def read_s2_100k(
     ----------
     Klemmer et al. (2025), https://doi.org/10.1609/aaai.v39i4.32457
     """
-    folder = existing(folder, "a folder with index.csv and images of S2-100K")
-    index = folder / "index.csv"
-    frame = read_table(index, "the index of S2-100K", ["fn"], ["lon", "lat"])
-    places = [folder / "images", folder / "data", folder]
-    where = next(place for place in places if place.is_dir() and any(place.iterdir()))
-    images = find_images(where, (".tif", ".tiff"), _sentinel_2, stack=True)
-    frame["fn"] = [PurePosixPath(fn).name for fn in frame["fn"]]
-    return _observations(name, frame, ("fn", "lon", "lat"), images, missing, index, "S2-100K")
+    index = existing(Path(folder) / "index.csv", "the index of S2-100K")
+    folders = [index.parent / "images", index.parent / "data", index.parent]
+    where = next(folder for folder in folders if folder.is_dir() and any(folder.iterdir()))
+    images = Images(where, (".tif", ".tiff"), _sentinel_2, stack=True)
+    return _join(name, images, index, ["fn", "lon", "lat"], missing, "S2-100K")
 
 
 def _sentinel_2(data: bytes) -> NDArray[np.uint16]:
     """Decode a patch (12, 256, 256)."""
-    from rasterio.io import MemoryFile
-
-    if not data:
-        raise ValueError("it is empty")
-    expected = (len(S2_BANDS), S2_PIXELS, S2_PIXELS)
-    with MemoryFile(data) as memory, memory.open() as file:
-        if (file.count, *file.shape) != expected or set(file.dtypes) != {"uint16"}:
-            raise ValueError(
-                f"expected {len(S2_BANDS)} bands of {S2_PIXELS} x {S2_PIXELS} pixels in uint16, "
-                f"got {file.count} of {file.height} x {file.width} in {', '.join(set(file.dtypes))}"
-            )
+    with rasterio.open(io.BytesIO(data)) as file:
         pixels: NDArray[np.uint16] = file.read()
-        return pixels
+    expected = (len(S2_BANDS), S2_PIXELS, S2_PIXELS)
+    if pixels.shape != expected or pixels.dtype != np.uint16:
+        raise ValueError(f"expected {expected} in uint16, got {pixels.shape} in {pixels.dtype}")
+    return pixels
 
 
 def read_mp16(
-    metadata: str | Path,
-    images: str | Path | Sequence[str | Path],
-    missing: str = "error",
-    name: str = "photos",
-    image_id: str = "IMG_ID",
-    lon: str = "LON",
-    lat: str = "LAT",
+    metadata: str | Path, images: str | Path, missing: str = "error", name: str = "photos"
 ) -> Observations:
     """Read MP-16: photos from Flickr with the place where each was taken.
 
@@ -175,16 +248,13 @@ def read_mp16(
     ----------
     metadata : str or Path
         The table.
-    images : path or sequence of paths
-        A folder of JPEG files; a tar archive, several, or a folder of them; or the parts of
-        an archive (mp-16-images00, ...), or their folder. Archives are read where they are: neither
-        joined nor unpacked.
+    images : str or Path
+        A folder of JPEG files, of tar archives, or of the parts of one archive (mp-16-images00,
+        ...); or an archive. Archives are read where they are: neither joined nor unpacked.
     missing : {"error", "drop"}
         Whether rows without a photo, or without coordinates, are refused or left out, and counted
         in ``dropped``.
     name : str
-    image_id, lon, lat : str
-        Columns of the table.
 
     Returns
     -------
@@ -201,103 +271,34 @@ def read_mp16(
     Larson et al. (2017), https://doi.org/10.1109/MMUL.2017.9
     Jia et al. (2024), MP16-Pro, https://arxiv.org/abs/2405.14702
     """
-    frame = read_table(metadata, "the metadata of MP-16", [image_id], [lon, lat])
-    photos = find_images(images, (".jpg", ".jpeg"), _photo)
-    frame[image_id] = [identity.replace("/", "_") for identity in frame[image_id]]
-    return _observations(name, frame, (image_id, lon, lat), photos, missing, metadata, "MP-16")
+    photos = Images(images, (".jpg", ".jpeg"), _photo)
+    return _join(name, photos, metadata, ["IMG_ID", "LON", "LAT"], missing, "MP-16")
 
 
 def _photo(data: bytes) -> NDArray[np.uint8]:
     """Decode a photo (H, W, 3)."""
-    from PIL import Image
-
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def _observations(
-    name: str,
-    frame: "pd.DataFrame",
-    columns: tuple[str, str, str],
-    images: Images,
-    missing: str,
-    path: str | Path,
-    data_set: str,
+def _join(
+    name: str, images: Images, table: str | Path, columns: list[str], missing: str, data_set: str
 ) -> Observations:
-    """Join rows of a table to images by name."""
-    rows = images.rows_of(frame[columns[0]].tolist())
-    kept, places = _kept(frame, rows >= 0, columns, missing, path)
-    images, dropped = images.at(rows[kept]), int((~kept).sum())
-    source = f"{data_set}, {Path(path).name}"
-    return Observations(name, places, images, images.names.tolist(), source, dropped)
-
-
-def _kept(
-    frame: "pd.DataFrame",
-    observed: NDArray[np.bool_],
-    columns: tuple[str, str, str],
-    missing: str,
-    path: str | Path,
-) -> tuple[NDArray[np.bool_], Array]:
-    """Tell which rows to keep (M,), and return their places (N, 2)."""
-    identity, lon, lat = columns
-    if missing not in ("error", "drop"):
-        raise ValueError(f"missing must be 'error' or 'drop', got {missing!r}")
-    if missing == "error" and not observed.all():
-        row = int(np.argmin(observed))
+    """Join images to places by the columns of a CSV table: name, longitude and latitude."""
+    check_option("missing", missing, ("error", "drop"))
+    with reading(table, f"the table of {data_set} with the columns {columns}") as path:
+        frame = pd.read_csv(path, usecols=columns, dtype=str, na_filter=False)[columns]
+    names = frame.pop(columns[0]).str.replace("/", "_")  # as MP-16's files are called
+    places = frame.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    rows = names.map({name: row for row, name in enumerate(images.table["name"])})
+    kept = rows.notna().to_numpy() & np.isfinite(places).all(axis=1)
+    if not kept.any() or (missing == "error" and not kept.all()):
+        row = int(np.argmin(kept))
         raise ValueError(
-            f"{(~observed).sum():,} of {len(frame):,} rows of {path} have no observation, the "
-            f"first in row {row} ({identity} {frame[identity].iloc[row]!r}); download the rest, "
-            "or pass missing='drop' to leave them out"
+            f"{sum(~kept):,} of {len(kept):,} rows of {path} lack an image or a place, the first: "
+            f"row {row} ({names[row]!r}); download the rest, or leave such rows out (missing: drop)"
         )
-    kept = observed
-    if missing == "drop":
-        kept = observed & frame[[lon, lat]].notna().all(axis=1).to_numpy()
-    if not kept.any():
-        raise ValueError(f"no row of {path} has an observation and a place")
-    # All rows are checked, so that an error names the row of the file.
-    checked = frame.assign(**{name: np.where(kept, frame[name], 0.0) for name in (lon, lat)})
-    return kept, table_places(checked, lon, lat, path)[kept]
-
-
-def read_texts(
-    path: str | Path,
-    lon: str = "lon",
-    lat: str = "lat",
-    text: str = "text",
-    title: str | None = None,
-    missing: str = "error",
-    name: str = "text",
-) -> Observations:
-    """Read texts and their places from a table.
-
-    Parameters
-    ----------
-    path : str or Path
-        CSV, TSV or Parquet, UTF-8.
-    lon, lat, text : str
-        Columns; the text is taken as it is, "NA" too.
-    title : str, optional
-        Column with the name of each; by default the text itself.
-    missing : {"error", "drop"}
-        Whether rows without text, or without coordinates, are refused or left out, and counted in
-        ``dropped``.
-    name : str
-
-    Returns
-    -------
-    Observations
-        ``raw`` is a list of str.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing or damaged or lacks a column.
-    """
-    title = text if title is None else title
-    frame = read_table(path, "a table of texts", list(dict.fromkeys([text, title])), [lon, lat])
-    written = frame[text].str.strip().ne("").to_numpy(dtype=bool)
-    kept, places = _kept(frame, written, (title, lon, lat), missing, path)
-    frame, dropped = frame[kept], int((~kept).sum())
-    texts, titles = frame[text].tolist(), frame[title].tolist()
-    return Observations(name, places, texts, titles, Path(path).name, dropped)
+    with readable(str(path)):  # all rows are checked, so that an error names the row of the file
+        lonlat = as_lonlat(np.where(kept[:, None], places, 0.0))[kept]
+    images, source = images.at(rows[kept].to_numpy(np.int64)), f"{data_set}, {path.name}"
+    return Observations(name, lonlat, images, names[kept].tolist(), source, int((~kept).sum()))

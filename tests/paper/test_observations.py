@@ -1,210 +1,229 @@
-"""Observations of the paper: miniatures in the published formats, then real files."""
+"""Images in folders and archives; S2-100K and MP-16 in the published formats, then real files."""
 
+import gzip
 import io
+import itertools
+import os
+import pickle
 import shutil
 import tarfile
 
 import numpy as np
-import pandas as pd
 import pytest
 import rasterio
 from PIL import Image
 
 from earthtie_lite.features import CharacterNGrams
-from earthtie_lite.paper.observations import (
-    S2_BANDS,
-    Observations,
-    read_mp16,
-    read_s2_100k,
-    read_texts,
-)
-
-PLACES = [[31.24, 30.04], [180.0, -16.5], [7.0, 90.0], [-60.0, -3.1]]  # date line, pole
+from earthtie_lite.paper.observations import Images, Observations, read_mp16, read_s2_100k
 
 
-def write_patch(path, number, bands=12, pixels=256, dtype="uint16"):
-    """Write a patch in which band b holds 100 * number + b, and a corner its place."""
-    image = np.full((bands, pixels, pixels), 100 * number, dtype=dtype)
-    image += np.arange(bands, dtype=dtype)[:, None, None]
-    image[:, 0, 1] = 9999
-    settings = {"count": bands, "height": pixels, "width": pixels, "dtype": dtype}
-    settings |= {"crs": "EPSG:32636", "transform": rasterio.Affine(10, 0, 3e5, 0, -10, 3e6)}
-    with rasterio.open(path, "w", driver="GTiff", compress="lzw", tiled=True, **settings) as file:
-        file.write(image)
+def as_numbers(data):
+    """Decode bytes as the numbers they are; refuse those that begin with 255."""
+    if data.startswith(b"\xff"):
+        raise ValueError("it begins with 255")
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def write_tar(path, members, format=tarfile.GNU_FORMAT):
+    """Write a tar archive of named bytes, folders before them; return the path."""
+    with tarfile.open(path, "w", format=format) as archive:
+        for name, data in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mtime = len(data), 0.5  # PAX keeps fractions in a header of their own
+            if name.endswith("/"):
+                entry.type = tarfile.DIRTYPE
+            archive.addfile(entry, io.BytesIO(data))
     return path
 
 
-@pytest.fixture(scope="module")
-def patches(tmp_path_factory):
-    """Write four patches and return their folder."""
-    folder = tmp_path_factory.mktemp("patches")
-    for number in range(4):
-        write_patch(folder / f"patch_{number}.tif", number)
-    return folder
+def cut(path, pieces):
+    """Cut a file into pieces beside it, as MP-16 is published, and remove it."""
+    data = path.read_bytes()
+    edges = np.linspace(0, len(data), pieces + 1).astype(int)
+    for number, (start, end) in enumerate(itertools.pairwise(edges)):
+        path.with_name(f"mp-16-images{number:02d}").write_bytes(data[start:end])
+    path.unlink()
 
 
-@pytest.fixture(params=["images", "shards in data", "shards beside"])
-def s2(request, tmp_path, patches):
-    """Write S2-100K with four rows, the index not in the order of the patches."""
-    order = [2, 0, 3, 1]
-    frame = pd.DataFrame(PLACES, columns=["lon", "lat"])
-    frame.insert(0, "fn", [f"patch_{number}.tif" for number in order])
-    frame.to_csv(tmp_path / "index.csv", index=False)
-    if request.param == "images":
-        shutil.copytree(patches, tmp_path / "images")
-        return tmp_path
-    (tmp_path / "images").mkdir()  # made, but empty
-    folder = tmp_path / "data" if "data" in request.param else tmp_path
-    folder.mkdir(exist_ok=True)
-    if "beside" in request.param:
-        (tmp_path / "images").rmdir()
-    for shard in range(2):
-        with tarfile.open(folder / f"shard-{shard:05d}.tar", "w") as archive:
-            for number in (2 * shard, 2 * shard + 1):
-                archive.add(patches / f"patch_{number}.tif", f"patch_{number}.tif")
+CONTENT = {f"image_{n}.bin": bytes(range(n + 1)) * 300 for n in range(9)}
+
+
+@pytest.fixture(params=["folder", "archive", "shards", "parts"])
+def where(request, tmp_path):
+    """Write the content in one of the layouts; return what Images takes."""
+    if request.param == "folder":
+        for name, data in CONTENT.items():
+            (tmp_path / name).write_bytes(data)
+        (tmp_path / "notes.txt").write_text("not an image")
+    elif request.param == "shards":
+        first, second = list(CONTENT.items())[:4], list(CONTENT.items())[4:]
+        write_tar(tmp_path / "shard-00000.tar", {f"../../{n}": data for n, data in first})
+        inside = {"deep/": b""} | {f"deep/er/{n}": data for n, data in second}
+        write_tar(tmp_path / "shard-00001.tar", inside, tarfile.PAX_FORMAT)
+    else:
+        path = write_tar(tmp_path / "all.tar", {"./readme": b"x"} | CONTENT)
+        if request.param == "archive":
+            return str(path)
+        cut(path, 5)
+        (tmp_path / "mp-16-images00.sha256").write_text("what a download leaves beside it")
     return tmp_path
 
 
-def test_a_patch_goes_with_the_place_of_its_name(s2):
+def test_images_of_every_layout_are_read_by_index_and_by_slice(where):
+    images = pickle.loads(pickle.dumps(Images(where, (".bin",), as_numbers)))
+    assert {name: images[n].tobytes() for n, name in enumerate(images.table["name"])} == CONTENT
+    assert images[-1].tolist() == images[8].tolist()
+    assert [len(i) for i in images[2:5]] == [len(images[row]) for row in (2, 3, 4)]
+    assert images[9:] == []
+    assert len(list(images)) == len(images) == 9
+    chosen = images.at(np.array([7, 0]))
+    assert [i.tolist() for i in chosen] == [images[7].tolist(), images[0].tolist()]
+    assert images.at(np.arange(9) == 3)[0].tolist() == images[3].tolist()
+
+
+def test_the_fingerprint_changes_with_the_images(where):
+    images = Images(where, (".bin",), as_numbers)
+    print_ = images.fingerprint
+    assert Images(where, (".bin",), as_numbers).fingerprint == print_
+    assert Images(where, (".bin",), bytes).fingerprint != print_
+    assert images.at(np.arange(8)).fingerprint != print_
+    assert images.at(np.arange(9)[::-1]).fingerprint != print_
+    os.utime(images.files[0][0][0], ns=(1, 1))
+    assert Images(where, (".bin",), as_numbers).fingerprint != print_
+
+
+def test_a_damaged_image_is_named_with_its_archive(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"good.bin": b"ab", "bad.bin": b"\xff"})
+    images = Images(path, (".bin",), as_numbers)
+    assert images[0].tobytes() == b"ab"
+    with pytest.raises(ValueError, match=r"bad\.bin in .*a\.tar cannot be read: it begins with"):
+        images[1]
+
+
+@pytest.mark.parametrize("kept", [700, 1100, 1536, 2048, 2560, 3072])
+def test_an_archive_that_is_cut_short_is_refused(tmp_path, kept):
+    # 512 bytes of header and 512 of content a file: inside content, inside a header, between two.
+    path = write_tar(tmp_path / "a.tar", {f"{n}.bin": bytes([n]) * 500 for n in range(3)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"archive a\.tar cannot be read: .*download it again"):
+        Images(path, (".bin",), as_numbers)
+
+
+def test_archives_that_are_damaged_compressed_or_lack_a_part_are_refused(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {f"{n}.bin": bytes([n]) * 500 for n in range(3)})
+    data = bytearray(path.read_bytes())
+    data[1024 + 150] ^= 1  # the checksum of the second header
+    for damaged in (bytes(data), gzip.compress(data)):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.tar cannot be read: .*; decompress it, or"):
+            Images(path, (".bin",), as_numbers)
+    cut(write_tar(path, CONTENT), 5)
+    (tmp_path / "mp-16-images02").unlink()
+    with pytest.raises(ValueError, match=r"mp-16-images00, .*, mp-16-images04 cannot be read"):
+        Images(tmp_path, (".bin",), as_numbers)
+
+
+def test_an_archive_without_images_is_refused(tmp_path):
+    write_tar(tmp_path / "a.tar", {"1.bin": b"x"})
+    with pytest.raises(ValueError, match=r"images that end in .*\.jpeg.*, found none in"):
+        Images(tmp_path, (".jpg", ".jpeg"), as_numbers)
+
+
+PLACES = [[10.5, 50.25], [-60.0, -3.1], [180.0, 67.5]]
+NAMES = ["patch_2.tif", "patch_0.tif", "patch_1.tif"]
+
+
+def write_patch(path, number=0, bands=12, pixels=256, dtype="uint16"):
+    """Write a patch of noise, in which pixel (5, 5) of band b is 100 * number + b."""
+    noise = np.random.default_rng(number).integers(0, 9999, (bands, pixels, pixels))
+    noise[:, 5, 5] = 100 * number + np.arange(bands)
+    settings = {"count": bands, "height": pixels, "width": pixels, "dtype": dtype}
+    settings["transform"] = rasterio.Affine(10, 0, 3e5, 0, -10, 3e6)
+    with rasterio.open(path, "w", driver="GTiff", compress="lzw", **settings) as file:
+        file.write(noise.astype(dtype))
+
+
+def write_index(folder, *rows):
+    (folder / "index.csv").write_text("\n".join(["fn,lon,lat", *rows]) + "\n")
+
+
+@pytest.fixture
+def s2(tmp_path):
+    """Write S2-100K with three patches, the index in another order."""
+    write_index(tmp_path, *(f"{name},{lon},{lat}" for name, (lon, lat) in zip(NAMES, PLACES)))
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        write_patch(tmp_path / "images" / f"patch_{number}.tif", number)
+    return tmp_path
+
+
+@pytest.mark.parametrize("folder", ["images", "data", "."])
+def test_a_patch_goes_with_the_place_of_its_name(s2, folder):
+    if folder != "images":  # that may be made, but empty
+        members = {path.name: path.read_bytes() for path in (s2 / "images").iterdir()}
+        shutil.rmtree(s2 / "images")
+        (s2 / "images").mkdir()
+        (s2 / folder).mkdir(exist_ok=True)
+        write_tar(s2 / folder / "shard-00000.tar", members)
     seen = read_s2_100k(s2)
-    assert len(seen) == 4
-    assert repr(seen) == "Observations('satellite', 4 places)"
+    assert repr(seen) == "Observations('satellite', 3 places)"
     np.testing.assert_array_equal(seen.lonlat, PLACES)
-    assert seen.names == ["patch_2.tif", "patch_0.tif", "patch_3.tif", "patch_1.tif"]
-    for row, number in enumerate([2, 0, 3, 1]):
-        image = seen.raw[row]
-        assert (image.shape, image.dtype) == ((12, 256, 256), np.uint16)
-        np.testing.assert_array_equal(image[:, 5, 5], 100 * number + np.arange(12))
-        assert image[0, 0, 1] == 9999 != image[0, 1, 0]  # rows from the north
-
-
-def test_a_slice_of_patches_is_one_array(s2):
-    raw = read_s2_100k(s2).raw
-    assert raw[1:3].shape == (2, 12, 256, 256)
-    np.testing.assert_array_equal(raw[1:3][1], raw[2])
-
-
-def test_the_bands_lack_only_the_cirrus_band():
-    assert len(S2_BANDS) == 12
-    assert "B10" not in S2_BANDS
-    assert S2_BANDS.index("B8A") == S2_BANDS.index("B08") + 1
-
-
-def test_some_observations_are_chosen_without_reading(s2):
-    seen = read_s2_100k(s2)
-    some = seen.at(np.array([3, 1]))
-    np.testing.assert_array_equal(some.lonlat, np.array(PLACES)[[3, 1]])
-    assert some.names == ["patch_1.tif", "patch_0.tif"]
+    assert seen.names == NAMES
+    for row, number in enumerate([2, 0, 1]):
+        assert (seen.raw[row].shape, seen.raw[row].dtype) == ((12, 256, 256), np.uint16)
+        np.testing.assert_array_equal(seen.raw[row][:, 5, 5], 100 * number + np.arange(12))
+    np.testing.assert_array_equal(seen.raw[1:3], np.stack([seen.raw[1], seen.raw[2]]))
+    assert len(seen.raw[3:]) == 0
+    some = seen.at(np.array([2, 1]))
+    np.testing.assert_array_equal(some.lonlat, np.array(PLACES)[[2, 1]])
+    assert some.names == NAMES[:0:-1]
     assert some.raw[0][0, 5, 5] == 100
-    assert seen.at(np.array([False, True, False, True])).names == ["patch_0.tif", "patch_1.tif"]
 
 
-def test_rows_without_an_image_are_refused_or_counted(s2):
+def test_rows_without_an_image_or_a_place_are_refused_or_counted(s2):
     with (s2 / "index.csv").open("a") as file:
-        file.write("patch_77.tif,1.0,2.0\npatch_78.tif,1.0,2.0\n")
-    message = (
-        r"2 of 6 rows of .*index\.csv have no observation, .* row 4 \(fn 'patch_77\.tif'\); down"
-    )
-    with pytest.raises(ValueError, match=message):
+        file.write("patch_77.tif,1.0,2.0\npatch_1.tif,,2.0\n")
+    with pytest.raises(ValueError, match=r"2 of 5 rows of .*index\.csv .* row 3 \('patch_77\.tif"):
         read_s2_100k(s2)
     seen = read_s2_100k(s2, missing="drop")
-    assert (len(seen), seen.dropped) == (4, 2)
-    assert repr(seen) == "Observations('satellite', 4 places, 2 rows left out)"
-    assert seen.modality(np.eye(4)).source == "S2-100K, index.csv; 2 rows left out"
-    with pytest.raises(ValueError, match="missing must be 'error' or 'drop', got 'ignore'"):
+    assert repr(seen) == "Observations('satellite', 3 places, 2 rows left out)"
+    assert seen.modality(np.eye(3)).source == "S2-100K, index.csv; 2 rows left out"
+    with pytest.raises(ValueError, match="unknown missing 'ignore'"):
         read_s2_100k(s2, missing="ignore")
 
 
-def test_an_index_without_any_image_is_refused(s2):
-    (s2 / "index.csv").write_text("fn,lon,lat\npatch_9.tif,1.0,2.0\n")
-    with pytest.raises(ValueError, match=r"no row of .*index\.csv has an observation and a place"):
+def test_an_index_of_other_images_or_wrong_places_is_refused(s2):
+    write_index(s2, "patch_9.tif,1.0,2.0")
+    with pytest.raises(ValueError, match=r"1 of 1 rows of .*index\.csv lack an image"):
         read_s2_100k(s2, missing="drop")
+    write_index(s2, "patch_0.tif,1,2", "patch_9.tif,3,4", "patch_1.tif,20.0,151.2")
+    with pytest.raises(ValueError, match=r"index\.csv cannot be read: latitude .* 151\.2 in row 2"):
+        read_s2_100k(s2, missing="drop")  # rows left out before it do not change its number
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("patch_1.tif,,30.0", r"index\.csv: lonlat must be finite, got \[nan, 30\.0\] in row 2"),
-        ("patch_1.tif,east,30.0", r"index\.csv: lonlat must be finite, got .* in row 2"),
-        ("patch_1.tif,20.0,151.2", r"index\.csv: latitude must lie in .* got 151\.2 in row 2"),
-    ],
-)
-def test_a_wrong_place_is_refused_with_its_row(tmp_path, patches, row, message):
-    shutil.copytree(patches, tmp_path / "images")
-    rows = ["fn,lon,lat", "patch_0.tif,1,2", "patch_9.tif,3,4", row]
-    (tmp_path / "index.csv").write_text("\n".join(rows) + "\n")
-    with pytest.raises(ValueError, match=r"1 of 3 rows"):
-        read_s2_100k(tmp_path)
-    if "151" in row:  # rows left out before it do not change its number
-        with pytest.raises(ValueError, match=message):
-            read_s2_100k(tmp_path, missing="drop")
-    (tmp_path / "index.csv").write_text("\n".join([*rows[:2], rows[1], row]) + "\n")
+@pytest.mark.parametrize("settings", [{"bands": 13}, {"pixels": 64}, {"dtype": "float32"}])
+def test_a_patch_of_another_kind_is_refused(s2, settings):
+    write_patch(s2 / "images" / "patch_2.tif", **settings)
+    message = r"patch_2\.tif in .*images cannot be read: expected \(12, 256, 256\) in uint16, got"
     with pytest.raises(ValueError, match=message):
-        read_s2_100k(tmp_path)
+        read_s2_100k(s2).raw[0]
 
 
-@pytest.mark.parametrize(
-    ("settings", "got"),
-    [
-        ({"bands": 13}, "got 13 of 256 x 256 in uint16"),
-        ({"bands": 3}, "got 3 of 256 x 256 in uint16"),
-        ({"pixels": 64}, "got 12 of 64 x 64 in uint16"),
-        ({"dtype": "float32"}, "got 12 of 256 x 256 in float32"),
-    ],
-)
-def test_a_patch_of_another_kind_is_refused(tmp_path, settings, got):
-    (tmp_path / "images").mkdir()
-    write_patch(tmp_path / "images" / "patch_0.tif", 0, **settings)
-    (tmp_path / "index.csv").write_text("fn,lon,lat\npatch_0.tif,1,2\n")
-    with pytest.raises(ValueError, match=rf"patch_0\.tif in .*12 bands of 256 x 256 .*{got}"):
-        read_s2_100k(tmp_path).raw[0]
-
-
-@pytest.mark.parametrize("kept", [0, 5, 0.5, 0.98])
-def test_a_damaged_patch_is_refused_by_name(tmp_path, kept):
-    (tmp_path / "images").mkdir()
-    path = tmp_path / "images" / "patch_0.tif"
-    noise = np.random.default_rng(0).integers(0, 9999, (12, 256, 256), dtype=np.uint16)
-    settings = {"count": 12, "height": 256, "width": 256, "dtype": "uint16", "compress": "lzw"}
-    settings["transform"] = rasterio.Affine(10, 0, 3e5, 0, -10, 3e6)
-    with rasterio.open(path, "w", driver="GTiff", **settings) as file:
-        file.write(noise)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    (tmp_path / "index.csv").write_text("fn,lon,lat\npatch_0.tif,1,2\n")
-    with pytest.raises(ValueError, match=r"patch_0\.tif in .*cannot be read.*download it again"):
-        read_s2_100k(tmp_path).raw[0]
-
-
-def test_missing_files_of_s2_are_named(tmp_path, patches):
-    with pytest.raises(ValueError, match=r"a folder with index\.csv and images of S2-100K, but"):
-        read_s2_100k(tmp_path / "gone")
-    with pytest.raises(ValueError, match=r"the index of S2-100K, but there is no .*index\.csv"):
-        read_s2_100k(patches)
-    (tmp_path / "index.csv").write_text("fn,lon,lat\npatch_0.tif,1,2\n")
-    with pytest.raises(ValueError, match=r"images that end in \.tif or \.tiff, .*found none"):
-        read_s2_100k(tmp_path)
+@pytest.mark.parametrize("kept", [0, 5e-6, 0.5, 0.98])
+def test_a_damaged_patch_is_refused_by_name(s2, kept):
+    path = s2 / "images" / "patch_2.tif"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(ValueError, match=r"patch_2\.tif in .*cannot be read.*download it again"):
+        read_s2_100k(s2).raw[0]
 
 
 def test_real_patches_are_read(paper_data):
     seen = read_s2_100k(paper_data / "s2")
-    assert len(seen) == 3
     assert (seen.raw[:].shape, seen.raw[:].dtype) == ((3, 12, 256, 256), np.uint16)
     for row, name in enumerate(seen.names):
         with rasterio.open(paper_data / "s2" / "images" / name) as file:
             np.testing.assert_array_equal(seen.raw[row], file.read())
             np.testing.assert_allclose(seen.lonlat[row], file.lnglat(), atol=1e-3)
-
-
-def test_real_patches_are_read_from_an_archive(paper_data, tmp_path):
-    shutil.copy(paper_data / "s2" / "index.csv", tmp_path)
-    (tmp_path / "data").mkdir()
-    with tarfile.open(tmp_path / "data" / "shard-00000.tar", "w") as archive:
-        for path in (paper_data / "s2" / "images").iterdir():
-            archive.add(path, path.name)
-    folder, packed = read_s2_100k(paper_data / "s2"), read_s2_100k(tmp_path)
-    np.testing.assert_array_equal(folder.raw[:], packed.raw[:])
-    np.testing.assert_array_equal(folder.lonlat, packed.lonlat)
 
 
 def jpeg(colour, size=(40, 30), mode="RGB"):
@@ -215,151 +234,77 @@ def jpeg(colour, size=(40, 30), mode="RGB"):
 
 
 COLOURS = {"ab_cd_1.jpg": (250, 10, 10), "ab_ef_2.jpg": (10, 250, 10), "0f_00_3.jpg": (10, 10, 250)}
+MP16 = """IMG_ID,AUTHOR,LAT,LON
+ab/ef/2.jpg,"A, B
+C",-16.5,-179.99999999999997
+0f/00/3.jpg,NA,1e-7,0.1
+ab/cd/1.jpg,,90,180
+"""
 
 
-@pytest.fixture(params=["folder", "archive", "parts"])
-def mp16(request, tmp_path):
-    """Write MP-16 with three photos of different sizes; return its table and its images."""
-    photos = {
-        name: jpeg(colour, (40 + 10 * n, 30)) for n, (name, colour) in enumerate(COLOURS.items())
-    }
-    frame = pd.DataFrame(PLACES[:3], columns=["LON", "LAT"])
-    frame["IMG_ID"] = ["ab/ef/2.jpg", "0f/00/3.jpg", "ab/cd/1.jpg"]
-    frame["AUTHOR"] = ["12@N00", "A, B", "NA"]
-    frame.to_csv(tmp_path / "MP16_Pro_places365.csv", index=False)
-    images = tmp_path / "images"
-    images.mkdir()
-    if request.param == "folder":
-        for name, data in photos.items():
-            (images / name).write_bytes(data)
-        return tmp_path / "MP16_Pro_places365.csv", images
-    path = images / "mp-16-images.tar"
-    with tarfile.open(path, "w") as archive:
-        for name, data in photos.items():
-            entry = tarfile.TarInfo(f"./images/{name}")
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    if request.param == "parts":
-        data = path.read_bytes()
-        path.unlink()
-        for number, start in enumerate(range(0, len(data), 1000)):
-            (images / f"mp-16-images{number:02d}").write_bytes(data[start : start + 1000])
-        path = images
-    return tmp_path / "MP16_Pro_places365.csv", path
-
-
-def test_a_photo_goes_with_the_place_of_its_id(mp16):
-    seen = read_mp16(*mp16)
-    assert seen.name == "photos"
-    np.testing.assert_array_equal(seen.lonlat, PLACES[:3])
+def test_a_photo_goes_with_the_place_of_its_id(tmp_path):
+    (tmp_path / "MP16_Pro.csv.gz").write_bytes(gzip.compress(MP16.encode()))
+    sizes = zip(COLOURS.items(), (40, 50, 60))
+    photos = {f"./images/{name}": jpeg(colour, (width, 30)) for (name, colour), width in sizes}
+    cut(write_tar(tmp_path / "all.tar", photos), 7)
+    seen = read_mp16(tmp_path / "MP16_Pro.csv.gz", tmp_path)
+    assert (seen.name, seen.source) == ("photos", "MP-16, MP16_Pro.csv.gz")
+    assert seen.lonlat.tolist() == [[-179.99999999999997, -16.5], [0.1, 1e-7], [180, 90]]
     assert seen.names == ["ab_ef_2.jpg", "0f_00_3.jpg", "ab_cd_1.jpg"]
     for row, name in enumerate(seen.names):
-        photo = seen.raw[row]
-        assert photo.dtype == np.uint8
-        assert photo.shape[2] == 3
-        np.testing.assert_allclose(photo.mean(axis=(0, 1)), COLOURS[name], atol=4)
-    assert [photo.shape[:2] for photo in seen.raw[:]] == [(30, 50), (30, 60), (30, 40)]
+        assert seen.raw[row].dtype == np.uint8
+        np.testing.assert_allclose(seen.raw[row].mean(axis=(0, 1)), COLOURS[name], atol=4)
+    assert [photo.shape for photo in seen.raw[:]] == [(30, 50, 3), (30, 60, 3), (30, 40, 3)]
 
 
-def test_photos_without_a_place_or_a_file_are_counted(mp16):
-    table, images = mp16
-    with table.open("a") as file:
-        file.write(",,ab/ef/2.jpg,x\n1.0,2.0,gone/4.jpg,x\n")
-    with pytest.raises(ValueError, match=r"1 of 5 rows .* row 4 \(IMG_ID 'gone_4\.jpg'\)"):
-        read_mp16(table, images)
-    seen = read_mp16(table, images, missing="drop")
-    assert (len(seen), seen.dropped) == (3, 2)
+def test_names_are_text_as_it_is_and_the_last_of_several_copies_counts(tmp_path):
+    for shard, value in (("a.tar", 9), ("b.tar", 200)):
+        write_tar(tmp_path / shard, {name: jpeg((value,) * 3) for name in ("NA.jpg", "007.jpg")})
+    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n007.jpg,2,1\nNA.jpg,2,1\n")
+    seen = read_mp16(tmp_path / "t.csv", tmp_path)
+    assert seen.names == ["007.jpg", "NA.jpg"]
+    assert seen.raw[0].min() > 180
 
 
-def test_columns_of_another_table_are_named(mp16):
-    table, images = mp16
-    frame = pd.read_csv(table, keep_default_na=False)
-    frame = frame.rename(columns={"IMG_ID": "image", "LON": "lng", "LAT": "lat"})
-    frame.to_csv(table, index=False)
-    with pytest.raises(ValueError, match=r"the metadata of MP-16, but .* has no \['IMG_ID', 'LON'"):
-        read_mp16(table, images)
-    seen = read_mp16(table, images, image_id="image", lon="lng", lat="lat", name="flickr")
-    np.testing.assert_array_equal(seen.lonlat, PLACES[:3])
-    assert seen.name == "flickr"
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_photos_in_other_colours_become_rgb(tmp_path, mode):
-    (tmp_path / "1.jpg").write_bytes(jpeg(0 if mode == "L" else (0, 0, 0, 255), mode=mode))
+@pytest.fixture
+def photo(tmp_path):
+    """Write the table of MP-16 for one photo; return it, and where the photo belongs."""
     (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n1.jpg,2,1\n")
-    photo = read_mp16(tmp_path / "t.csv", tmp_path).raw[0]
-    assert (photo.shape, photo.dtype) == ((30, 40, 3), np.uint8)
-    assert photo.max() < 5
+    (tmp_path / "1.jpg").write_bytes(jpeg((9, 9, 9)))
+    return tmp_path / "t.csv", tmp_path / "1.jpg"
+
+
+@pytest.mark.parametrize(("mode", "black"), [("L", 0), ("CMYK", (0, 0, 0, 255))])
+def test_photos_in_other_colours_become_rgb(photo, mode, black):
+    photo[1].write_bytes(jpeg(black, mode=mode))
+    image = read_mp16(photo[0], photo[1].parent).raw[0]
+    assert (image.shape, image.dtype) == ((30, 40, 3), np.uint8)
+    assert image.max() < 5
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", jpeg((9, 9, 9))[:-300], jpeg((9, 9, 9))[:40]])
-def test_a_damaged_photo_is_refused_by_name(tmp_path, data):
-    (tmp_path / "1.jpg").write_bytes(data)
-    (tmp_path / "t.csv").write_text("IMG_ID,LAT,LON\n1.jpg,2,1\n")
+def test_a_damaged_photo_is_refused_by_name(photo, data):
+    photo[1].write_bytes(data)
     with pytest.raises(ValueError, match=r"1\.jpg in .*cannot be read: .*; download it again"):
-        read_mp16(tmp_path / "t.csv", tmp_path).raw[0]
+        read_mp16(photo[0], photo[1].parent).raw[0]
 
 
-TEXTS = pd.DataFrame(
-    {
-        "name": ["NA", "Taveuni", "North Pole"],
-        "lat": [-22.6, -16.8, 90.0],
-        "lon": [17.1, -180.0, 0.0],
-        "text": ["NA is the code of Namibia, too.", 'An island, "the garden".', "Ice;\nand ice."],
-    }
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"IMG_ID,lat,lon\n1.jpg,2,1\n", b"IMG_ID,LAT,LON\n\xff,2,1\n", b'IMG_ID,LAT,LON\n"1,2,1'],
+    ids=["empty", "other columns", "other encoding", "open quote"],
 )
+def test_a_damaged_table_is_refused(photo, content):
+    photo[0].write_bytes(content)
+    with pytest.raises(ValueError, match=r"the table of MP-16 .*t\.csv cannot be read: "):
+        read_mp16(photo[0], photo[1].parent)
 
 
-@pytest.mark.parametrize("file", ["t.csv", "t.parquet"])
-def test_texts_are_read_as_they_are(tmp_path, file):
-    path = tmp_path / file
-    TEXTS.to_parquet(path) if "parquet" in file else TEXTS.to_csv(path, index=False)
-    seen = read_texts(path, title="name")
-    assert seen.raw == TEXTS["text"].tolist()
-    assert seen.names == ["NA", "Taveuni", "North Pole"]
-    np.testing.assert_array_equal(seen.lonlat, TEXTS[["lon", "lat"]])
-    assert read_texts(path).names == seen.raw
-    assert read_texts(path, text="name").raw == seen.names
-    assert seen.at(np.array([2])).raw == ["Ice;\nand ice."]
-
-
-def test_rows_without_text_are_refused_or_counted(tmp_path):
-    path = tmp_path / "t.csv"
-    path.write_text("lon,lat,text\n1,2,one\n3,4,  \n,6,three\n7,8,four\n")
-    with pytest.raises(ValueError, match=r"1 of 4 rows of .*t\.csv have no observation, .* row 1"):
-        read_texts(path)
-    seen = read_texts(path, missing="drop")
-    assert seen.raw == ["one", "four"]
-    assert seen.dropped == 2
-
-
-def test_real_texts_are_read(paper_data):
-    path = paper_data / "wikivoyage" / "wikivoyage_bylines.csv"
-    seen = read_texts(path, text="byline", title="title")
-    frame = pd.read_csv(path, keep_default_na=False)
-    assert len(seen) == len(frame) == 6000
-    assert seen.raw == frame["byline"].tolist()
-    np.testing.assert_array_equal(seen.lonlat, frame[["lon", "lat"]])
-    aachen = seen.names.index("Aachen")
-    assert '"three lands corner"' in seen.raw[aachen]
-    np.testing.assert_allclose(seen.lonlat[aachen], [6.0828, 50.7753])
-
-
-def test_observations_become_a_modality(tmp_path):
-    TEXTS.to_csv(tmp_path / "t.csv", index=False)
-    seen, encoder = read_texts(tmp_path / "t.csv"), CharacterNGrams(16)
-    modality = seen.modality(encoder(seen.raw), encoder)
-    assert (modality.name, modality.source) == ("text", "t.csv")
-    np.testing.assert_array_equal(modality.lonlat, seen.lonlat)
-    assert modality.featuriser is encoder
-    with pytest.raises(ValueError, match=r"features of modality 'text' must have shape \(3, D\)"):
-        seen.modality(np.eye(2))
-
-
-def test_observations_that_do_not_fit_together_are_refused():
-    with pytest.raises(ValueError, match=r"got 2 places, 1 observations and 2 names"):
-        Observations("text", PLACES[:2], ["a"], ["a", "b"])
-    with pytest.raises(ValueError, match=r"got 2 places, 2 observations and 1 names"):
-        Observations("text", PLACES[:2], ["a", "b"], ["a"])
-    with pytest.raises(ValueError, match="latitude must lie in"):
-        Observations("text", [[1.0, 99.0]], ["a"], ["a"])
+def test_observations_of_a_users_own_texts_become_a_modality():
+    texts, encoder = ["Ice; and ice.", "NA"], CharacterNGrams(16)
+    seen = Observations("text", np.array(PLACES[:2]), texts, ["North", "South"], "mine.csv")
+    modality = seen.at(np.array([1])).modality(encoder(["NA"]), encoder)
+    assert (modality.name, modality.source, modality.featuriser) == ("text", "mine.csv", encoder)
+    np.testing.assert_array_equal(modality.lonlat, [PLACES[1]])
+    with pytest.raises(ValueError, match=r"features of modality 'text' must have shape \(2, D\)"):
+        seen.modality(np.eye(3))
