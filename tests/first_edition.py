@@ -20,14 +20,6 @@ MODELS = ("melt3", "melt", "salt", "satellite")
 RUNS = ("melt", "salt", "float64", "tables", "tie_skip")
 SAVED = ("earthtie", "joined")
 PROBES = ("ridge", "neighbours", "linear", "logistic")
-CONTRACT = """load_sample Modality Modality.from_frame LocationEncoder LocationEncoder.basis
-LocationEncoder.embed LocationEncoder.from_spec SphericalHarmonics SphericalHarmonics.__call__
-TrainConfig TrainConfig.replace fit load Run Run.save EarthTie EarthTie.embed
-EarthTie.embed_modality EarthTie.similarity EarthTie.observe EarthTie.locate nt_xent load_task Task
-probe summarise load_pretrained list_pretrained Embedder Embedder.fit Embedder.transform
-embed_table embed_file embed_grid to_xarray nearest check_places process_group maps.world
-maps.points_map maps.grid maps.prediction_map maps.loss_curves maps.draw_curves
-maps.probe_bars"""
 ALL, SPLITS = "MELT satellite+lights+text", ("block", "random")
 SKIPS = ["skip 3", "skip 3, inside training"]
 CELLS = {  # stage, and what is picked of its sums
@@ -44,39 +36,19 @@ CELLS = {  # stage, and what is picked of its sums
 }
 
 
-def encoder(seed=0, degrees=6, width=48, out_dim=32, dropout=0.0, skip=3):
-    torch.manual_seed(seed)
-    return et.LocationEncoder(
-        et.SphericalHarmonics(degrees),
-        width=width,
-        depth=2,
-        out_dim=out_dim,
-        dropout=dropout,
-        skip=skip,
-        omega=10.0,
-    )
+def encoder(dropout=0.0):
+    torch.manual_seed(0)
+    return et.LocationEncoder(et.SphericalHarmonics(6), 48, 2, 32, dropout, skip=3, omega=10.0)
+
+
+SETTINGS = {"epochs": 1, "batch_size": 98, "learning_rate": 1e-3, "weight_decay": 0.01}
+SETTINGS |= {"schedule": "cosine", "direction": "both", "negatives": "cross", "seed": 3}
+SETTINGS |= {"val_fraction": 0.1, "val_batch_size": 8, "patience": None, "chunk_size": None}
+SETTINGS |= {"precision": "float32", "device": "cpu", "save_every": 1}
 
 
 def settings(method, **changes):
-    config = et.TrainConfig(
-        method=method,
-        epochs=1,
-        batch_size=98,
-        learning_rate=1e-3,
-        weight_decay=0.01,
-        schedule="cosine",
-        direction="both",
-        negatives="cross",
-        val_fraction=0.1,
-        val_batch_size=8,
-        patience=None,
-        seed=3,
-        precision="float32",
-        chunk_size=None,
-        device="cpu",
-        save_every=1,
-    )
-    return config.replace(**changes)
+    return et.TrainConfig(method, **SETTINGS | changes)
 
 
 STOPPED = {  # runs of four epochs that were stopped after the second

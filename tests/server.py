@@ -15,6 +15,7 @@ class File:
     etag: bool = True
     dated: str = ""  # Last-Modified
     kind: str = "application/octet-stream"
+    encoding: str = "identity"
     redirect: str = ""
     length: bool = True
     shift: int = 0  # a range begins this many bytes too late
@@ -34,26 +35,31 @@ class Server:
 
     def __init__(self):
         self.files, self.requests = {}, []
-        serve = self._handler()
-        self.http = Quiet(("127.0.0.1", 0), serve)
+        self.http = Quiet(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         self.thread = threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True)
+
+    def __enter__(self):
         self.thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
 
     def add(self, path, content=b"", **how):
         self.files[path] = File(content, **how)
         return self.files[path]
 
+    def etag(self, path):
+        return f'"{hashlib.md5(self.files[path].content).hexdigest()}"'
+
     @property
     def ranges(self):
         """Return what each request asked for, None for the whole file."""
         return [headers.get("Range") for _, headers in self.requests]
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
 
     def _handler(self):
         server = self
@@ -69,13 +75,15 @@ class Server:
                 server.requests.append((path, dict(self.headers)))
                 file = server.files.get(path)
                 if file is None:
-                    self.plain(404)
+                    self.plain(404, **{"X-Error-Code": "EntryNotFound"})  # as the Hub says it
                 elif file.statuses:
                     self.plain(file.statuses.pop(0))
                 elif file.redirect:
                     self.plain(302, Location=file.redirect)
                 else:
-                    self.send(file)
+                    self.send(file, server.etag(path) if file.etag else None)
+
+            do_HEAD = do_GET
 
             def plain(self, status, **headers):
                 self.send_response(status)
@@ -83,8 +91,7 @@ class Server:
                     self.send_header(name, value)
                 self.end_headers()
 
-            def send(self, file):
-                etag = f'"{hashlib.md5(file.content).hexdigest()}"' if file.etag else None
+            def send(self, file, etag):
                 start, total = 0, len(file.content)
                 wanted = self.headers.get("Range")
                 if wanted and file.ranges and self.headers.get("If-Range") in (etag, file.dated):
@@ -92,22 +99,20 @@ class Server:
                     if start >= total:
                         return self.plain(416, **{"Content-Range": f"bytes */{total}"})
                 self.send_response(206 if start else 200)
-                if start:
-                    self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-                if etag:
-                    self.send_header("ETag", etag)
-                if file.dated:
-                    self.send_header("Last-Modified", file.dated)
-                if file.length:
-                    self.send_header("Content-Length", str(total - start))
-                self.send_header("Content-Type", file.kind)
+                known = {"Content-Type": file.kind, "Content-Encoding": file.encoding}
+                known["X-Repo-Commit"] = "a" * 40  # as the Hub says it
+                known |= {"Content-Range": f"bytes {start}-{total - 1}/{total}"} if start else {}
+                known |= {"ETag": etag} if etag else {}
+                known |= {"Last-Modified": file.dated} if file.dated else {}
+                known |= {"Content-Length": str(total - start)} if file.length else {}
+                for name, value in known.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 body = file.content[start:]
                 if file.cuts:
                     body = body[: file.cuts.pop(0)]
-                    self.close_connection = True
-                if not file.length:
-                    self.close_connection = True
-                self.wfile.write(body)
+                self.close_connection = not file.length or len(body) < total - start
+                if self.command == "GET":
+                    self.wfile.write(body)
 
         return Handler

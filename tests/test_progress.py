@@ -2,30 +2,16 @@
 
 import io
 
+import pytest
+from fakes import Terminal
+
 import earthtie_lite as et
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def rows(n):
-    return [{"epoch": epoch, "loss": 7.0 - epoch, "val_loss": 5.0} for epoch in range(n)]
-
-
-def test_a_terminal_shows_epochs_and_losses():
-    screen = Terminal()
-    bar = et.ProgressBar(3, file=screen)
-    for row in rows(3):
-        bar(row)
-    assert "3/3" in screen.getvalue()
-    assert "loss=5.000" in screen.getvalue()
-
-
-def test_nothing_is_written_outside_a_terminal():
-    page = io.StringIO()
-    bar = et.ProgressBar(3, file=page)
-    for row in rows(3):
-        bar(row)
-    assert page.getvalue() == ""
+@pytest.mark.parametrize(("stream", "seen"), [(Terminal, ["3/3", "loss=5.000"]), (io.StringIO, [])])
+def test_epochs_and_losses_are_shown_on_a_terminal_only(stream, seen):
+    bar = et.ProgressBar(3, file=(screen := stream()))
+    for epoch in range(3):
+        bar({"epoch": epoch, "loss": 7.0 - epoch, "val_loss": 5.0})
+    assert all(text in screen.getvalue() for text in seen)
+    assert bool(seen) == bool(screen.getvalue())

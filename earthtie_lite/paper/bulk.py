@@ -1,12 +1,13 @@
-"""Features of more input than the memory holds, encoded once into a file."""
+"""Features of more input than fits in memory, encoded once into a file."""
 
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import filelock
 import numpy as np
 
 from ..features import BATCH, Columns, Features, Featuriser, input_key
@@ -20,22 +21,22 @@ def encode_to_disk(
     chunk: int = BATCH,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Encode more input than the memory holds, once, into a file; what was interrupted goes on.
+    """Encode more input than fits in memory, once, into a file; resumes after an interruption.
 
     Parameters
     ----------
     featuriser : Featuriser
     raw : sequence, length N
-        What the featuriser takes; ``raw[i:j]`` is read one chunk at a time. A text in
-        ``raw.fingerprint``, where there is one, stands for the content and has to change with it;
-        otherwise all content is read once more, to hash it.
+        What the featuriser takes; ``raw[i:j]`` is read one chunk at a time. If ``raw`` has a text
+        ``fingerprint``, it stands for the content and must change with it; otherwise all content is
+        read once more to hash it.
     folder : str or Path, optional
-        Where the file is kept, named by the hash of featuriser and input. By default the cache that
-        :func:`~earthtie_lite.features.encode` uses: what one has encoded the other finds.
+        Where the file is kept, named by the hash of featuriser and input. By default the cache,
+        which :func:`~earthtie_lite.features.encode` uses as well.
     chunk : int
         Inputs encoded from one write to the next: bounds memory, not results.
     progress : callable, optional
-        Is told after each chunk how many inputs are done, and how many there are.
+        Called after each chunk with the number of encoded inputs and the total.
 
     Returns
     -------
@@ -63,70 +64,51 @@ def encode_to_disk(
         raise ValueError(f"expected some input, a chunk at a time, got {len(raw)} by {chunk}")
     folder = cache_folder() if folder is None else Path(folder)
     path = folder / f"{sha256(input_key(featuriser, raw))}.npy"
-    part, record = path.with_suffix(".part"), path.with_suffix(".json")
-    stored = _mapped(path)
-    if stored is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("a+b") as file:
-            _lock(file)
-            stored = _mapped(path)  # another process may have completed it meanwhile
-            if stored is None:
-                _encode_rest(featuriser, raw, chunk, progress, file, record)
-                os.replace(part, path)
-                record.unlink()
-                stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    return stored
+    if (stored := _mapped(path)) is not None:
+        return stored
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(path.with_suffix(".lock"), timeout=0):
+            if _mapped(path) is None:  # else another process was faster
+                for done in _encode_rest(featuriser, raw, chunk, path):
+                    if progress is not None:
+                        progress(done, len(raw))
+    except filelock.Timeout as error:
+        raise ValueError(f"another process is encoding the same into {path}: wait") from error
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _mapped(path: Path) -> Features | None:
-    """Return the array in a file, or None if there is none or it is cut."""
+    """Return the array in a file, or None if the file is missing or truncated."""
     with contextlib.suppress(OSError, ValueError, EOFError):
         return np.load(path, mmap_mode="r", allow_pickle=False)
     return None
 
 
-def _lock(file: IO[bytes]) -> None:
-    """Keep other processes from a file until it is closed, where the file system can."""
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ValueError(
-            f"another process is encoding the same into {file.name}: wait for it"
-        ) from error
-    except OSError:
-        pass
-
-
 def _encode_rest(
-    featuriser: Featuriser,
-    raw: Sequence[Any],
-    chunk: int,
-    progress: Callable[[int, int], None] | None,
-    file: IO[bytes],
-    record: Path,
-) -> None:
-    """Append what a file of features lacks; the record says what of it is sure to be on disk."""
-    try:
-        done = json.loads(record.read_text(encoding="utf-8"))
-        rows, size = int(done["rows"]), int(done["bytes"])
-    except (OSError, ValueError, KeyError, TypeError):
-        rows, size = 0, 0
-    if os.fstat(file.fileno()).st_size < size:
-        rows, size = 0, 0
-    file.truncate(size)  # a chunk beyond the record may be torn
-    for start in range(rows, len(raw), chunk):
-        inputs = raw[start : start + chunk]
-        features = np.ascontiguousarray(featuriser(inputs), dtype="<f4")
-        if start == 0:
-            shape = (len(raw), *features.shape[1:])
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-        file.write(features.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-        done = {"rows": start + len(inputs), "bytes": os.fstat(file.fileno()).st_size}
-        write_atomic(record, json.dumps(done).encode())
-        if progress is not None:
-            progress(done["rows"], len(raw))
+    featuriser: Featuriser, raw: Sequence[Any], chunk: int, path: Path
+) -> Iterator[int]:
+    """Complete a file of features; after each chunk yield the number of encoded inputs."""
+    part, record = path.with_suffix(".part"), path.with_suffix(".json")
+    rows, size = 0, 0
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        done = json.loads(record.read_text(encoding="utf-8"))  # what is surely on disk
+        if part.stat().st_size >= done["bytes"]:
+            rows, size = int(done["rows"]), int(done["bytes"])
+    with part.open("ab") as file:
+        file.truncate(size)  # a chunk beyond the record may be torn
+        for start in range(rows, len(raw), chunk):
+            inputs = raw[start : start + chunk]
+            features = np.ascontiguousarray(featuriser(inputs), dtype="<f4")
+            if start == 0:
+                shape = (len(raw), features.shape[1])
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(features.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            done = {"rows": start + len(inputs), "bytes": part.stat().st_size}
+            write_atomic(record, json.dumps(done).encode())
+            yield done["rows"]
+    os.replace(part, path)
+    record.unlink()

@@ -5,9 +5,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import rasterio
+from matplotlib import font_manager
 
-import earthtie_lite as et
 from earthtie_lite.interfaces import similarity
+from earthtie_lite.interfaces.similarity import map_grid, similarity_grid, write_similarity
+from earthtie_lite.sample import is_land
 
 
 class Latitude:
@@ -17,55 +19,35 @@ class Latitude:
         return np.asarray(lonlat)[:, 1:] * np.asarray(tied)[0] / 90
 
 
-def compared(grid, factor=1.0):
-    return similarity.similarity_grid(Latitude(), [[factor]], grid)
-
-
-def test_the_grid_of_the_world_is_the_one_of_the_maps():
-    for spacing in (0.7, 1.0, 7.0):
-        lonlat, shape = et.maps.grid(spacing)
-        grid = similarity.map_grid("a.png", spacing_deg=spacing)
-        assert grid.shape == shape
-        np.testing.assert_allclose(grid.lonlat(), lonlat, atol=1e-9)
+def compared(grid, progress=None):
+    return similarity_grid(Latitude(), [[1.0]], grid, progress)
 
 
 def test_values_stand_on_land_alone_in_their_pixels():
-    grid = similarity.map_grid("a.tif", (-30.0, -70.0, 200.0, 80.0), 1.0)  # of several tiles
-    values = compared(grid)
-    lonlat = grid.lonlat()
-    land = et.sample.is_land(lonlat).reshape(grid.shape)
-    np.testing.assert_array_equal(np.isfinite(values), land)
-    np.testing.assert_allclose(values[land], lonlat[land.ravel(), 1] / 90, atol=1e-6)
-
-
-def test_progress_ends_with_the_last_tile():
     told = []
-    grid = similarity.map_grid("a.tif", (0.0, 0.0, 60.0, 10.0), 0.25)
-    similarity.similarity_grid(Latitude(), [[1.0]], grid, lambda *done: told.append(done))
-    assert told == [(1, 2), (2, 2)]
+    grid = map_grid("a.tif", (-30.0, -70.0, 200.0, 80.0), 1.0)
+    values = compared(grid, lambda *done: told.append(done))
+    assert told == [(n, 4) for n in range(1, 5)]  # tiles
+    land = is_land(grid.lonlat())
+    np.testing.assert_array_equal(np.isfinite(values).ravel(), land)
+    np.testing.assert_allclose(values.ravel()[land], grid.lonlat()[land, 1] / 90, atol=1e-6)
 
 
 def test_a_geotiff_has_the_values_and_their_name(tmp_path):
-    grid = similarity.map_grid("a.tif", (170.0, 50.0, 200.0, 70.0), 1.0)
-    values = compared(grid)
-    similarity.write_similarity(tmp_path / "a.tif", values, grid, "-stan")
+    grid = map_grid("a.tif", (170.0, 50.0, 200.0, 70.0), 1.0)
+    write_similarity(tmp_path / "a.tif", compared(grid), grid, "-stan")
     with rasterio.open(tmp_path / "a.tif") as raster:
-        assert raster.bounds == (170, 50, 200, 70)
-        assert raster.crs.to_epsg() == 4326
+        assert (raster.bounds, raster.crs) == ((170, 50, 200, 70), "EPSG:4326")
         assert np.isnan(raster.nodata)
         assert raster.descriptions == ("-stan",)
-        np.testing.assert_array_equal(raster.read(1), values)
+        np.testing.assert_array_equal(raster.read(1), compared(grid))
 
 
-@pytest.mark.parametrize(
-    ("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
-)
-def test_a_map_is_an_image_of_the_kind_asked_for(tmp_path, suffix, start):
-    path = tmp_path / f"a.{suffix}"
-    grid = similarity.map_grid(path, (0.0, 0.0, 20.0, 20.0), 2.0)
-    before = plt.get_fignums()
-    similarity.write_similarity(path, compared(grid), grid, "costs $1 or $2")
-    assert path.read_bytes().startswith(start)
+def test_a_map_is_an_image_of_the_kind_asked_for(tmp_path):
+    before, grid = plt.get_fignums(), map_grid("a.png", (0.0, 0.0, 20.0, 20.0), 2.0)
+    for name, start in (("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a.svg", b"<?xml")):
+        write_similarity(tmp_path / name, compared(grid), grid, "costs $1 or $2")
+        assert (tmp_path / name).read_bytes().startswith(start)
     assert plt.get_fignums() == before
 
 
@@ -73,42 +55,37 @@ def test_a_map_is_an_image_of_the_kind_asked_for(tmp_path, suffix, start):
     ("region", "middle"), [((-180.0, -90.0, 180.0, 90.0), 0), ((170.0, 40.0, 200.0, 70.0), 185)]
 )
 def test_maps_are_equal_area_and_centred_on_their_region(region, middle):
-    grid = similarity.map_grid("a.png", region, 2.0)
+    grid = map_grid("a.png", region, 2.0)
     figure = similarity.similarity_map(compared(grid), grid, "-stan")
     ax = figure.axes[0]
     assert ax.projection == ccrs.EqualEarth(central_longitude=middle)
     assert ax.get_title() == "-stan"
-    corners = ax.projection.transform_points(
-        ccrs.PlateCarree(), np.array(region[::2]) * 0.999999 + middle * 1e-6, np.array([55.0, 55.0])
-    )
+    ends = np.array(region[::2]) * 0.999999 + middle * 1e-6
+    corners = ax.projection.transform_points(ccrs.PlateCarree(), ends, np.array([55.0, 55.0]))
     left, right = ax.get_xlim()
     assert left <= corners[0, 0] < corners[1, 0] <= right
     plt.close(figure)
 
 
-def test_what_a_map_cannot_be_is_refused():
-    refused = {
-        "one of": {"path": "a.gif"},
-        "spacing_deg": {"spacing_deg": 0.0},
-        "west < east": {"region": (10.0, 0.0, -10.0, 5.0)},
-        r"18,000 x 36,000 pixels .*, or write a GeoTIFF": {"spacing_deg": 0.01},
-        r"18,000 x 36,000 pixels there, more than 100,000,000: raise the spacing or choose a "
-        "smaller region$": {"path": "a.tif", "spacing_deg": 0.01},
-    }
-    for message, settings in refused.items():
-        with pytest.raises(ValueError, match=message):
-            similarity.map_grid(**({"path": "a.png"} | settings))
-    with pytest.raises(ValueError, match="no land"):
-        compared(similarity.map_grid("a.tif", (-40.0, 20.0, -30.0, 30.0)))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("a.gif",), "one of"),
+        (("a.png", (10.0, 0.0, -10.0, 5.0)), "west < east"),
+        (("a.png", similarity.WORLD, 0.0), "spacing_deg"),
+        (("a.png", similarity.WORLD, 0.01), r"18,000 x 36,000 pixels .*, or write a GeoTIFF"),
+        (("a.tif", similarity.WORLD, 0.01), "more than 100,000,000: .* choose a smaller region$"),
+        (("a.tif", (-40.0, 20.0, -30.0, 30.0)), "no land"),
+    ],
+)
+def test_bad_maps_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        compared(map_grid(*settings))
 
 
 def test_a_title_gets_a_font_that_has_its_characters(monkeypatch):
-    from matplotlib import font_manager
-
-    usual = similarity.fonts_for("Novosibirsk")
-    assert usual == list(similarity.maps.plt.rcParams["font.family"])
-    with pytest.warns(UserWarning, match="no installed font has the characters \U0001f9ed"):
-        assert similarity.fonts_for("a \U0001f9ed") == usual
+    usual = list(plt.rcParams["font.family"])
+    assert similarity.fonts_for("Novosibirsk") == usual
     other = next(f for f in font_manager.fontManager.ttflist if "STIXGeneral" in f.name)
     default = font_manager.findfont(font_manager.FontProperties(family=usual))
     only_there = chr(max(similarity._characters(other.fname) - similarity._characters(default)))
@@ -116,9 +93,8 @@ def test_a_title_gets_a_font_that_has_its_characters(monkeypatch):
     assert similarity.fonts_for(only_there) == [*usual, other.name]
 
 
-def test_a_title_without_a_font_is_drawn_and_said_once(tmp_path):
-    grid = similarity.map_grid("a.png", (0, 0, 20, 20), 10)
-    with pytest.warns(UserWarning, match="no installed font") as said:
-        similarity.write_similarity(tmp_path / "a.png", np.eye(2), grid, "\U0001f9ed")
+def test_a_title_without_a_font_is_drawn_with_one_warning(tmp_path):
+    grid = map_grid("a.png", (0, 0, 20, 20), 10)
+    with pytest.warns(UserWarning, match="no installed font has the characters \U0001f9ed") as said:
+        write_similarity(tmp_path / "a.png", np.eye(2), grid, "\U0001f9ed")
     assert len(said) == 1
-    assert (tmp_path / "a.png").stat().st_size > 1000

@@ -8,7 +8,6 @@ from sklearn.metrics import accuracy_score, r2_score
 from earthtie_lite.results.intervals import (
     Bootstrap,
     cell_sums,
-    compare,
     holm,
     labels_needed,
     score_of,
@@ -23,129 +22,80 @@ KIND = RNG.integers(0, 5, 500)
 VOTE = np.where(RNG.random(500) < 0.6, KIND, 0)
 
 
-def test_sums_give_r2_of_all_and_of_any_cells():
-    sums = cell_sums(GUESS, TRUTH, CELLS, TRUTH[:50])
-    for keep in (np.arange(30), np.arange(7)):
-        rows = np.isin(CELLS, keep)
-        got = scores(sums[sums["cell"].isin(keep)].assign(x=0), ["x"])
-        assert got["score"].item() == pytest.approx(r2_score(TRUTH[rows], GUESS[rows]))
-        assert np.isnan(got["score_seen"].item())
-        assert got["n"].item() == rows.sum()
+@pytest.mark.parametrize("n_cells", [30, 7])
+def test_sums_give_r2_of_all_and_of_any_cells(n_cells):
+    sums, rows = cell_sums(GUESS, TRUTH, CELLS, TRUTH[:50]), np.isin(CELLS, range(n_cells))
+    got = scores(sums[sums["cell"] < n_cells].assign(x=0), ["x"]).loc[0]
+    assert got["score"] == pytest.approx(r2_score(TRUTH[rows], GUESS[rows]))
+    assert np.isnan(got["score_seen"])
 
 
 def test_sums_give_the_accuracy_and_that_among_seen_classes():
-    sums = cell_sums(VOTE, KIND, CELLS, np.array([0, 1, 2]))
-    got = scores(sums.assign(x=0), ["x"])
+    got = scores(cell_sums(VOTE, KIND, CELLS, np.array([0, 1, 2])).assign(x=0), ["x"]).loc[0]
     seen = KIND < 3
-    assert got["score"].item() == pytest.approx(accuracy_score(KIND, VOTE))
-    assert got["score_seen"].item() == pytest.approx(accuracy_score(KIND[seen], VOTE[seen]))
+    assert got["score"] == pytest.approx(accuracy_score(KIND, VOTE))
+    assert got["score_seen"] == pytest.approx(accuracy_score(KIND[seen], VOTE[seen]))
 
 
-def test_a_class_without_labels_counts_as_an_error():
-    sums = cell_sums(np.zeros(4, int), np.array([0, 0, 9, 9]), np.zeros(4, int), np.array([0]))
-    got = scores(sums.assign(x=0), ["x"])
-    assert (got["score"].item(), got["score_seen"].item()) == (0.5, 1.0)
+def simulate(seed, gap=0.0, n_seeds=5, n_cells=40):
+    """Return sums of two embeddings whose errors differ by seeds, cells and, on average, gap."""
+    rng = np.random.default_rng(seed)
+    hard, level = rng.gamma(3.0, size=n_cells), rng.normal(size=n_cells)  # alike for both
+    seeds = rng.normal(scale=0.2, size=(2, n_seeds, 1))
+    taste = rng.normal(scale=0.3, size=(2, 1, n_cells))  # cells that suit the one or the other
+    noise = rng.normal(scale=0.2, size=(2, n_seeds, n_cells))
+    wrong = 30 * hard * np.exp(seeds + taste + noise + np.array([0.0, gap])[:, None, None])
+    names = (list("ab"), range(n_seeds), range(n_cells))
+    index = pd.MultiIndex.from_product(names, names=["embedding", "seed", "cell"])
+    sums = pd.DataFrame({"n": 100.0, "wrong": wrong.ravel()}, index)
+    total = np.tile(100 * level, 2 * n_seeds)
+    return sums.assign(total=total, square=total**2 / 100 + 100).reset_index()
 
 
-def simulate(rng, gap=0.0, n_seeds=5, n_cells=40):
-    """Sums of two embeddings whose errors differ by seeds and cells, and by ``gap`` on average."""
-    rows = []
-    hard = rng.gamma(3.0, size=n_cells)  # cells differ in difficulty, for both alike
-    level = rng.normal(size=n_cells)
-    for name, extra in (("a", 0.0), ("b", gap)):
-        seeds = rng.normal(scale=0.1, size=n_seeds)
-        taste = rng.normal(scale=0.3, size=n_cells)  # cells that suit the one or the other
-        noise = rng.normal(scale=0.2, size=(n_seeds, n_cells))
-        factor = np.exp(seeds[:, None] + taste + noise + extra)
-        for seed in range(n_seeds):
-            for cell in range(n_cells):
-                row = {"embedding": name, "seed": seed, "cell": cell, "n": 100.0}
-                row |= {"wrong": 30 * hard[cell] * factor[seed, cell]}
-                row |= {"total": 100 * level[cell], "square": 100 * (level[cell] ** 2 + 1)}
-                rows.append(row)
-    return pd.DataFrame(rows)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_paired_interval_is_that_of_a_naive_bootstrap(seed):
+    sums, rng = simulate(seed, gap=0.2), np.random.default_rng(0)
+    cube = sums[["n", "wrong", "total", "square"]].to_numpy().reshape(2, 5, 40, 4)
+    draws = []
+    for _ in range(2000):
+        seeds, cells = rng.integers(5, size=5), rng.integers(40, size=40)
+        a, b = score_of(*np.moveaxis(cube[:, seeds][:, :, cells].sum(axis=2), -1, 0)).mean(axis=1)
+        draws.append((a, b, a - b))
+    mean = score_of(*np.moveaxis(cube.sum(axis=2), -1, 0)).mean(axis=1)
+    expected = np.c_[[*mean, mean[0] - mean[1]], np.percentile(draws, [2.5, 97.5], axis=0).T]
+    boot = Bootstrap(sums.sample(frac=1, random_state=0))  # whatever the order of the rows
+    gap = boot.difference("a", "b")
+    got = [boot.interval("a"), boot.interval("b"), [gap[k] for k in ("difference", "low", "high")]]
+    np.testing.assert_allclose(np.array(got)[:, 0], expected[:, 0], rtol=1e-9)
+    for found, naive in zip(got, expected):
+        np.testing.assert_allclose(found, naive, rtol=0, atol=0.07 * (naive[2] - naive[1]))
 
 
 def test_two_equal_embeddings_have_zero_in_95_percent_of_the_intervals():
-    rng = np.random.default_rng(1)
-    inside = 0
-    for k in range(300):
-        gap = Bootstrap(simulate(rng), replicates=400, seed=k).difference("a", "b")
-        inside += gap["low"] <= 0 <= gap["high"]
-    # 95 % of 300 with a binomial spread of 1.3 %; the pigeonhole bootstrap may be too wide.
-    assert 0.925 <= inside / 300 <= 0.995
+    gaps = [Bootstrap(simulate(k), 400, seed=k).difference("a", "b") for k in range(200)]
+    inside = np.mean([gap["low"] <= 0 <= gap["high"] for gap in gaps])
+    # 95 % of 200 with a binomial spread of 1.5 %; the pigeonhole bootstrap may be too wide.
+    assert 0.92 <= inside <= 0.995
 
 
-def test_a_real_difference_is_found():
-    gap = Bootstrap(simulate(np.random.default_rng(2), gap=0.5)).difference("a", "b")
-    assert gap["low"] > 0
-    assert gap["p"] < 0.01
-
-
-def test_a_difference_has_the_other_sign_the_other_way():
-    boot = Bootstrap(simulate(np.random.default_rng(3)))
-    one, other = boot.difference("a", "b"), boot.difference("b", "a")
-    assert one["difference"] == pytest.approx(-other["difference"])
-    assert one["low"] == pytest.approx(-other["high"])
-    assert one["p"] == pytest.approx(other["p"])
-
-
-def test_an_embedding_does_not_differ_from_itself():
-    sums = simulate(np.random.default_rng(4))
+def test_p_is_small_for_a_real_difference_and_one_for_none():
+    sums = simulate(2, gap=0.5)
     twin = sums[sums["embedding"] == "a"].assign(embedding="twin")
-    gap = Bootstrap(pd.concat([sums, twin])).difference("a", "twin")
-    assert (gap["difference"], gap["low"], gap["high"], gap["p"]) == (0, 0, 0, 1)
-
-
-def test_pairing_makes_the_interval_of_a_difference_shorter():
-    sums = simulate(np.random.default_rng(5))
-    boot = Bootstrap(sums)
-    gap = boot.difference("a", "b")
-    alone = [boot.interval(name) for name in ("a", "b")]
-    unpaired = np.hypot(*(high - low for _, low, high in alone))
-    assert gap["high"] - gap["low"] < 0.8 * unpaired
-
-
-def test_the_mean_is_the_mean_over_seeds_of_the_score_of_all_cells():
-    sums = simulate(np.random.default_rng(6))
-    by_seed = scores(sums.assign(wrong_seen=0, n_seen=0), ["embedding", "seed"])
-    expected = by_seed.groupby("embedding")["score"].mean()
-    boot = Bootstrap(sums)
-    for name in "ab":
-        mean, low, high = boot.interval(name)
-        assert mean == pytest.approx(expected[name])
-        assert low < mean < high
-
-
-def test_the_order_of_the_rows_does_not_matter():
-    sums = simulate(np.random.default_rng(7))
-    mixed = sums.sample(frac=1, random_state=0)
-    assert Bootstrap(sums).difference("a", "b") == Bootstrap(mixed).difference("a", "b")
+    boot = Bootstrap(pd.concat([sums, twin]))
+    one, other = boot.difference("a", "b"), boot.difference("b", "a")
+    assert one["low"] == pytest.approx(-other["high"])
+    assert one["low"] > 0
+    assert one["p"] == pytest.approx(other["p"])
+    assert one["p"] < 0.01
+    assert holm([0.9, 0.8]).tolist() == [1, 1]  # the doctest has the textbook's example
+    assert boot.difference("a", "twin") == {"difference": 0, "low": 0, "high": 0, "p": 1}
 
 
 def test_missing_or_double_cells_are_refused():
-    sums = simulate(np.random.default_rng(8))
-    with pytest.raises(ValueError, match="same seeds and cells"):
-        Bootstrap(sums.iloc[1:])
-    with pytest.raises(ValueError, match="twice"):
-        Bootstrap(pd.concat([sums, sums]))
-
-
-def test_score_of_sums_of_a_perfect_and_a_constant_answer():
-    assert score_of(4.0, 0.0, 10.0, 30.0) == 1.0
-    assert score_of(4.0, 5.0, 10.0, 30.0) == 0.0  # the spread about the mean is 5
-
-
-def test_holm_is_the_textbook_method():
-    p = [0.01, 0.02, 0.03, 0.04]
-    np.testing.assert_allclose(holm(p), [0.04, 0.06, 0.06, 0.06])
-    np.testing.assert_allclose(holm([0.9, 0.8]), [1.0, 1.0])
-
-
-def test_holm_keeps_the_rate_of_any_false_alarm():
-    rng = np.random.default_rng(0)
-    alarms = [(holm(rng.random(4)) < 0.05).any() for _ in range(4000)]
-    assert np.mean(alarms) == pytest.approx(0.05, abs=0.012)
+    sums = simulate(8)
+    for wrong, message in ((sums.iloc[1:], "same seeds"), (pd.concat([sums, sums]), "twice")):
+        with pytest.raises(ValueError, match=message):
+            Bootstrap(wrong)
 
 
 def test_labels_needed_interpolates_in_log_labels():
@@ -153,19 +103,6 @@ def test_labels_needed_interpolates_in_log_labels():
     assert labels_needed([10, 1000], [0.0, 1.0], 2.0) == np.inf
     assert labels_needed([10, 1000], [0.6, 1.0], 0.5) == pytest.approx(10)
     assert labels_needed([10, 100, 1000], [0.1, 0.6, 0.3], 0.6) == pytest.approx(100)
-
-
-@pytest.mark.parametrize("budgets", [[10, 10], [100, 10], [10]])
-def test_budgets_that_do_not_increase_are_refused(budgets):
-    with pytest.raises(ValueError, match="budgets must increase"):
-        labels_needed(budgets, [0.1, 0.2], 0.1)
-
-
-def test_comparisons_carry_their_group():
-    rng = np.random.default_rng(9)
-    gaps = {"easy": 0.5, "equal": 0.0}
-    sums = pd.concat([simulate(rng, gap).assign(task=name) for name, gap in gaps.items()])
-    table = compare(sums, [("a", "b")], ["task"])
-    assert table["task"].tolist() == ["easy", "equal"]
-    assert (holm(table["p"]) >= table["p"]).all()
-    assert table.loc[0, "low"] > 0
+    for budgets in ([10, 10], [100, 10], [10]):
+        with pytest.raises(ValueError, match="budgets must increase"):
+            labels_needed(budgets, [0.1, 0.2], 0.1)

@@ -15,6 +15,7 @@ from earthtie_lite.losses import MAX_LOGIT_SCALE, nt_xent
 from earthtie_lite.results import variants
 
 CONFIG = et.TrainConfig(epochs=3, batch_size=96, learning_rate=3e-3, val_batch_size=16)
+NAMES = ("soil", "river", "wind")  # of the fixture three
 SALT = CONFIG.replace(method="salt", batch_size=30)
 
 
@@ -25,10 +26,6 @@ def assert_same_run(one, other):
     assert all(torch.equal(first[key], second[key]) for key in first)
     histories = [run.history.drop(columns="seconds") for run in (one, other)]
     pd.testing.assert_frame_equal(*histories, check_exact=True)
-
-
-def own_scales(modalities):
-    return variants.OwnScales([m.name for m in modalities])
 
 
 @pytest.fixture
@@ -45,8 +42,7 @@ def test_salt_by_step_takes_the_next_modality_in_every_step():
     for epoch in range(3):
         batches = list(variants.salt_by_step(rows, 20, np.random.default_rng(4), epoch))
         active += [name for batch in batches for name in batch]
-        taken = np.concatenate([some for batch in batches for some in batch.values()])
-        assert len(taken) == 80
+        assert [len(some) for batch in batches for some in batch.values()] == [20] * 4
     assert active == list("abcabcabcabc")
 
 
@@ -67,69 +63,52 @@ def test_head_warm_up_trains_only_the_returning_head(make_modality, make_encoder
 
 def test_moments_are_reset_at_the_start_of_an_epoch(three, make_encoder):
     run = et.fit(three, SALT.replace(epochs=2), make_encoder(), hook=variants.reset_moments)
-    steps = len(run.history) // 2
     counts = {key: int(v) for key, v in run.optimiser.items() if key.endswith(".step")}
-    assert set(counts.values()) == {steps}  # of the second epoch only
+    assert set(counts.values()) == {len(run.history) // 2}  # of the second epoch only
     assert not any("of_soil" in key for key in counts)
 
 
 @pytest.mark.parametrize("hook", [variants.head_warmup(3), variants.reset_moments])
 def test_the_hooks_do_not_change_a_run_with_one_modality(three, make_encoder, hook):
-    runs = [et.fit(three[:1], SALT, make_encoder(), hook=h) for h in (None, hook)]
-    assert_same_run(*runs)
+    assert_same_run(*(et.fit(three[:1], SALT, make_encoder(), hook=h) for h in (None, hook)))
 
 
-def test_own_scales_compare_each_pair_with_the_scale_of_its_modality(three, untrained):
-    model, data = untrained
-    loss = own_scales(three)
-    with torch.no_grad():
-        for i, m in enumerate(three):
-            loss.scales[f"of_{m.name}"].fill_(0.5 + i)
-    batch = {m.name: np.arange(i + 1) for i, m in enumerate(three)}
+def test_own_scales_compare_each_pair_with_the_clamped_scale_of_its_modality(untrained):
+    (model, data), loss = untrained, variants.OwnScales(NAMES)
+    for name, scale in zip(NAMES, (0.5, 1.5, 9.0)):
+        assert loss.scales[f"of_{name}"].exp().item() == pytest.approx(1 / 0.07)  # CLIP's
+        loss.scales[f"of_{name}"].data.fill_(scale)
+    batch = {name: np.arange(i + 1) for i, name in enumerate(NAMES)}
     places = torch.cat([model.locate(data.basis[m][rows]) for m, rows in batch.items()])
     seen = torch.cat([model.observe(m, data.features[m][rows]) for m, rows in batch.items()])
-    scales = torch.tensor([0.5, 1.5, 1.5, 2.5, 2.5, 2.5])
-    got = loss(model, data, batch, CONFIG)
-    torch.testing.assert_close(got, nt_xent(places, seen, scales))
-
-
-def test_own_scales_start_as_in_clip_and_are_clamped_at_100(three, untrained):
-    model, data = untrained
-    loss = own_scales(three)
-    assert {round(s.exp().item(), 4) for s in loss.scales.values()} == {round(1 / 0.07, 4)}
-    with torch.no_grad():
-        loss.scales["of_soil"].fill_(9.0)
-    loss(model, data, {"soil": np.arange(4)}, CONFIG)
-    assert loss.scales["of_soil"].item() == pytest.approx(MAX_LOGIT_SCALE)
-
-
-def test_each_modality_learns_a_scale_of_its_own(three, make_encoder):
-    loss = own_scales(three)
-    run = et.fit(three, CONFIG, make_encoder(), loss=loss)
-    scales = [loss.scales[f"of_{m.name}"].item() for m in three]
-    assert len(set(scales)) == 3
-    assert run.history["logit_scale"].iloc[-1] == run.model.logit_scale.item()
-    assert run.model.logit_scale.item() == pytest.approx(np.mean(scales), abs=0.01)  # a step before
+    scales = torch.tensor([0.5, 1.5, 1.5, *[MAX_LOGIT_SCALE] * 3])
+    torch.testing.assert_close(loss(model, data, batch, CONFIG), nt_xent(places, seen, scales))
 
 
 @pytest.mark.parametrize("config", [CONFIG.replace(epochs=4), SALT.replace(epochs=4)])
 def test_a_run_with_own_scales_is_loaded_and_resumed_bitwise(three, make_encoder, tmp_path, config):
     def train_to(epochs, encoder=None, **where):
-        settings = {"loss": own_scales(three), "hook": variants.reset_moments, **where}
-        return et.fit(three, config.replace(epochs=epochs), encoder, **settings)
+        loss = variants.OwnScales(NAMES)
+        settings = {"loss": loss, "hook": variants.reset_moments, **where}
+        return et.fit(three, config.replace(epochs=epochs), encoder, **settings), loss
 
-    whole = train_to(4, make_encoder(), save_to=tmp_path / "whole")
+    whole, loss = train_to(4, make_encoder(), save_to=tmp_path / "whole")
     train_to(2, make_encoder(), save_to=tmp_path / "half")
-    assert_same_run(whole, train_to(4, resume_from=tmp_path / "half"))
+    assert_same_run(whole, train_to(4, resume_from=tmp_path / "half")[0])
     assert_same_run(whole, et.load(tmp_path / "whole"))
+    scales = [loss.scales[f"of_{m.name}"].item() for m in three]
+    assert len(set(scales)) == 3
     assert "loss.scales.of_soil.value" in whole.optimiser
+    assert whole.history["logit_scale"].iloc[-1] == whole.model.logit_scale.item()
+    if config.method == "melt":  # the model has the scale of the step before
+        assert whole.model.logit_scale.item() == pytest.approx(np.mean(scales), abs=0.01)
 
 
 def test_resuming_with_another_loss_is_refused(three, make_encoder, tmp_path):
-    own, config = own_scales(three), CONFIG.replace(epochs=1)
-    et.fit(three, config, make_encoder(), loss=own, save_to=tmp_path / "own")
+    config, own_scales = CONFIG.replace(epochs=1), variants.OwnScales(NAMES)
+    et.fit(three, config, make_encoder(), loss=own_scales, save_to=tmp_path / "own")
     et.fit(three, config, make_encoder(), save_to=tmp_path / "shared")
-    for name, loss in (("own", {}), ("shared", {"loss": own_scales(three)})):
+    for name, loss in (("own", {}), ("shared", {"loss": own_scales})):
         with pytest.raises(ValueError, match="was trained with another loss"):
             et.fit(three, config.replace(epochs=2), resume_from=tmp_path / name, **loss)
 
@@ -143,13 +122,6 @@ def test_regression_is_the_squared_error_of_the_standardised_features(untrained)
         errors.append((predicted - head.standardise(data.features[name][rows])) ** 2)
     got = variants.regression_loss(model, data, batch, CONFIG)
     torch.testing.assert_close(got, torch.cat(errors).mean())
-
-
-def test_regression_learns_features_that_depend_on_the_place(three, make_encoder):
-    config = CONFIG.replace(epochs=40)
-    run = et.fit(three, config, make_encoder(), loss=variants.regression_loss)
-    losses = run.history["val_loss"].dropna()
-    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
 
 
 @pytest.fixture
@@ -179,7 +151,6 @@ def test_a_run_with_a_tied_skip_is_saved_and_loaded(three, tied_skip, tmp_path):
 
 @pytest.mark.parametrize("skip", [0, 5])
 def test_a_tied_skip_must_be_part_of_the_encoding(skip):
-    with pytest.raises(ValueError, match=r"at least 1 degree and .* have \(4\), got"):
-        variants.TiedSkip(et.SphericalHarmonics(4), out_dim=64, skip=skip)
-    with pytest.raises(ValueError, match=r"have \(0\), got 2"):
-        variants.TiedSkip(et.UnitVectors(), out_dim=64, skip=2)
+    for encoding in (et.SphericalHarmonics(4), et.UnitVectors()):
+        with pytest.raises(ValueError, match=rf"at least 1 degree and .*, got {skip}"):
+            variants.TiedSkip(encoding, out_dim=64, skip=skip)
