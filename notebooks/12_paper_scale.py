@@ -51,7 +51,7 @@ size = et.profile(profile)
 # ## What would be fetched?
 #
 # Nothing is downloaded without your word. {func}`~earthtie_lite.paper.fetch.fetch` says what a source is, how large, under which licence and where it would go, and asks.
-# With `dry_run=True` it stops there. A download that was cut goes on where it stopped, a hash is checked, and archives are unpacked without trusting the names in them.
+# With `dry_run=True` it stops there. An interrupted download goes on where it stopped, and its hash is checked; archives are read without unpacking them.
 
 # %%
 path = fetch.fetch("s2_100k", "sources", dry_run=True)[0]
