@@ -251,9 +251,8 @@ def within_blocks(
 def destination(lonlat: ArrayLike, bearing_deg: float, distance_km: float) -> Array:
     """Return the ends (N, 2) of great-circle arcs from places; bearing clockwise from north."""
     lon, lat = np.radians(as_lonlat(lonlat)).T
-    zero = np.zeros_like(lon)
     north = np.stack([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)], axis=1)
-    east = np.stack([-np.sin(lon), np.cos(lon), zero], axis=1)
+    east = np.stack([-np.sin(lon), np.cos(lon), np.zeros_like(lon)], axis=1)
     bearing, angle = np.radians(bearing_deg), distance_km / EARTH_RADIUS_KM
     towards = np.cos(bearing) * north + np.sin(bearing) * east
     return to_lonlat(np.cos(angle) * unit_vectors(lonlat) + np.sin(angle) * towards)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from .coords import Array, as_lonlat, sample_sphere, stream, unit_vectors
 from .features import Features
 from .files import HubModel
-from .places import lazily
 
 EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
 
@@ -312,17 +311,17 @@ class JoinedEncoders(nn.Module, HubModel):
         pca = PCA(width, svd_solver="covariance_eigh")
         pca.fit(np.concatenate([z / size for z, size in zip(columns, sizes)], axis=1))
         rotation = ortho_group.rvs(width, random_state=stream("turn of an ensemble", seed))
-        for name, array in (
-            ("sizes", sizes),
-            ("mean", pca.mean_),
-            ("turned", pca.components_.T @ rotation),
-        ):
+        found = {"sizes": sizes, "mean": pca.mean_, "turned": pca.components_.T @ rotation}
+        for name, array in found.items():
             getattr(model, name).copy_(torch.from_numpy(array))
         return model
 
-    @lazily
-    def embed(self, lonlat: ArrayLike) -> Features:
-        """Return the location embedding (N, out_dim), float32, in bounded memory."""
+    def embed(self, lonlat: Any) -> Features:
+        """Return the location embedding (N, out_dim), float32, as a model does."""
+        if hasattr(lonlat, "map_blocks"):  # dask or xarray
+            from .interfaces.lazy import embed_lazy
+
+            return embed_lazy(self, lonlat)
         reduced: Any = 0.0
         for k, encoder in enumerate(self.encoders):
             assert isinstance(encoder, LocationEncoder)

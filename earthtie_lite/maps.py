@@ -220,15 +220,13 @@ def probe_bars(summary: "pd.DataFrame") -> Figure:
                 continue
             y = np.array([names.index(name) for name in rows["embedding"]]) + shift
             sides = np.stack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
-            ax.errorbar(
-                rows["mean"], y, xerr=sides, fmt=marker, color=colour, ms=5, lw=1.2, label=split
-            )
+            style = {"fmt": marker, "color": colour, "ms": 5, "lw": 1.2, "label": f"{split} split"}
+            ax.errorbar(rows["mean"], y, xerr=sides, **style)
         ax.set_title(task, fontsize=10)
         ax.set_xlabel(summary.loc[summary["task"] == task, "metric"].iloc[0])
         ax.grid(axis="x", alpha=0.3)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    labels = [f"{label} split" for label in labels]
     figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=8)
     return figure

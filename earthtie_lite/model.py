@@ -15,7 +15,6 @@ from .encoders import LocationEncoder
 from .features import Features, Featuriser, from_spec
 from .files import HubModel, under
 from .losses import MAX_LOGIT_SCALE
-from .places import lazily
 
 
 class Projection(nn.Module):
@@ -100,9 +99,16 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
 
     # ------------------------------------------------------------------------- after training
 
-    @lazily
-    def embed(self, lonlat: ArrayLike) -> Features:
-        """Return the location embedding (N, out_dim), float32, not normalised."""
+    def embed(self, lonlat: Any) -> Features:
+        """Return the location embedding (N, out_dim), float32, not normalised.
+
+        Dask arrays and xarray objects give lazy ones:
+        :func:`~earthtie_lite.interfaces.lazy.embed_lazy`.
+        """
+        if hasattr(lonlat, "map_blocks"):  # dask or xarray
+            from .interfaces.lazy import embed_lazy
+
+            return embed_lazy(self, lonlat)
         return self.encoder.embed(lonlat)
 
     @torch.no_grad()

@@ -1,9 +1,8 @@
 """Coordinates of a user's table: find the columns, validate them, report suspicious places."""
 
-import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Mask = NDArray[np.bool_]
-Method = TypeVar("Method", bound=Callable[..., Any])
 
 USUAL = (("lon", "longitude", "lng", "long"), ("lat", "latitude"))
 PLANE = (("x",), ("y",))  # used if no usual name is present
@@ -35,23 +33,6 @@ ADVICE = {
 # "probably swapped" is reported for at least FEWEST places, if swapping puts at least SHARE of all
 # on land, and at least GAIN more than before.
 FEWEST, SHARE, GAIN = 10, 0.8, 0.2
-
-
-def lazily(embed: Method) -> Method:
-    """Let a method ``embed`` of places (N, 2) also take dask arrays and xarray objects.
-
-    How these are read and what they give: :func:`~earthtie_lite.interfaces.lazy.embed_lazy`.
-    """
-
-    @functools.wraps(embed)
-    def embed_any(self: Any, lonlat: Any) -> Any:
-        if hasattr(lonlat, "map_blocks"):
-            from .interfaces.lazy import embed_lazy
-
-            return embed_lazy(self, lonlat)
-        return embed(self, lonlat)
-
-    return cast(Method, embed_any)
 
 
 def comma_hint(raw: Any, other: str) -> str:

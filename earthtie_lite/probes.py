@@ -184,8 +184,7 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
         raise ValueError(f"rows must be numbers from 0 to {len(task) - 1}, got {rows!r}")
     embed = model.embed if hasattr(model, "embed") else model
     some = task.at(chosen)
-    groups = block_ids(some.lonlat, CELL_KM)
-    every = np.arange(len(some))
+    every, groups = np.arange(len(some)), block_ids(some.lonlat, CELL_KM)
     fitted = fit_probes(embed(some.lonlat), {"": some}, every, groups, "linear")[""]
     return lambda lonlat: fitted.predict(embed(lonlat))
 

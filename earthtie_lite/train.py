@@ -234,7 +234,7 @@ def fit(
             # Every epoch is seeded separately, so a resumed run draws the same random numbers.
             torch.manual_seed(torch_seed("dropout", config.seed, epoch, *here.seed_suffix))
             rng = stream("batches", config.seed, epoch)
-            steps = list(on_device(batches(train_rows, config.batch_size, rng, epoch), data))
+            steps = on_device(batches(train_rows, config.batch_size, rng, epoch), data)
             for step, batch in enumerate(steps):
                 for group in optimiser.param_groups:
                     group["lr"] = config.rate_at((epoch + step / len(steps)) / config.epochs)
@@ -316,11 +316,10 @@ def load_data(
     return Data(basis, {m: t.to(device) for m, t in features.items()})
 
 
-def on_device(steps: Iterable[Rows], data: Data) -> Iterator[Rows]:
-    """Yield batches with their row numbers on the device of the data."""
+def on_device(steps: Iterable[Rows], data: Data) -> list[Rows]:
+    """Return batches with their row numbers on the device of the data."""
     device = next(iter(data.basis.values())).device
-    for batch in steps:
-        yield {m: torch.as_tensor(i, device=device) for m, i in batch.items()}
+    return [{m: torch.as_tensor(i, device=device) for m, i in batch.items()} for batch in steps]
 
 
 def some_places(data: Data, train_rows: Rows, most: int = 1024) -> Tensor:
@@ -425,22 +424,18 @@ def extend(
 
 
 def finished(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
-    """Return whether all epochs are done or patience has run out."""
-    return next_epoch(history) >= config.epochs or out_of_patience(history, train_rows, config)
+    """Return whether all epochs are done, or the loss has not improved for ``patience`` passes."""
+    if config.patience is None or history.empty:
+        return next_epoch(history) >= config.epochs
+    losses = history["val_loss"].dropna().to_numpy()
+    epochs = config.patience * (len(train_rows) if config.method == "salt" else 1)
+    waited = len(losses) - 1 - int(np.argmin(losses))
+    return next_epoch(history) >= config.epochs or waited >= epochs
 
 
 def next_epoch(history: "pd.DataFrame") -> int:
     """Return the number of the next epoch to train."""
     return int(history["epoch"].iloc[-1]) + 1 if len(history) else 0
-
-
-def out_of_patience(history: "pd.DataFrame", train_rows: Rows, config: TrainConfig) -> bool:
-    """Return whether the validation loss has not improved for ``patience`` passes."""
-    if config.patience is None or history.empty:
-        return False
-    losses = history["val_loss"].dropna().to_numpy()
-    epochs = config.patience * (len(train_rows) if config.method == "salt" else 1)
-    return len(losses) - 1 - int(np.argmin(losses)) >= epochs
 
 
 # ------------------------------------------------------------------------ starting and resuming

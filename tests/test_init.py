@@ -19,7 +19,7 @@ ROOT = FOLDER.parent
 PARTS = {  # the modules of each folder: one imports those before it, never those after it
     "": "coords distributed config losses files sample places features encoders modalities model "
     "runs train tasks probes maps progress",
-    "paper": "catalogue fetch files bulk towers observations wikipedia sources terrain labels "
+    "paper": "catalogue files fetch bulk towers observations wikipedia sources terrain labels "
     "miniatures",
     "results": "protocol intervals scoring tables charts peers retrieval variants",
     "interfaces": "tablefiles tables embedder pixels grid lazy similarity console training cli",
@@ -28,11 +28,12 @@ ORDER = [f"{part}.{name}".lstrip(".") for part in PARTS for name in PARTS[part].
 EXCEPTIONS = {  # upward imports: module, function, what it imports
     ("tasks", "load_task", "earthtie_lite.paper.labels"),
     ("features", "from_spec", "earthtie_lite.paper.towers"),
-    ("places", "embed_any", "earthtie_lite.interfaces.lazy"),
+    ("model", "embed", "earthtie_lite.interfaces.lazy"),
+    ("encoders", "embed", "earthtie_lite.interfaces.lazy"),
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 2_676),
+    ("core", ["earthtie_lite/*.py"], 2_660),
     ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_350),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
     ("results", ["earthtie_lite/results/*.py"], 900),

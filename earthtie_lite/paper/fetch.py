@@ -1,7 +1,6 @@
 """Downloads of the paper's data: only when the user asks, resumed, checked by hash."""
 
 import errno
-import hashlib
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from ..files import cache_folder, check_space, human, to_disk, write_atomic
 from .catalogue import SOURCES, Source
+from .files import file_hash
 
 ATTEMPTS = 5  # in a row that bring nothing new
 PAUSE_S = 1.0  # before the second attempt; doubled each time
@@ -138,23 +138,17 @@ def describe(source: Source, home: Path, names: Sequence[str], base_url: str | N
         "note": source.note,
         "homepage": source.homepage,
     }
-    rows = [f"  {key:<12} {value}" for key, value in lines.items() if value]
-    return "\n".join([f"{source.name}: {source.what}", *rows])
+    rows = (f"\n  {key:<12} {value}" for key, value in lines.items() if value)
+    return f"{source.name}: {source.what}" + "".join(rows)
 
 
 def _ask(description: str) -> None:
-    """Return if the user agrees."""
+    """Ask the user; raise a ValueError unless the answer is yes."""
     if sys.stdin is None or not sys.stdin.isatty():
         raise ValueError(f"nobody can be asked here: pass agree=True to download\n{description}")
     print(description)
     if input("Download? [y/N] ").strip().lower() not in ("y", "yes"):
         raise ValueError("nothing was downloaded, as the answer was not yes")
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _verifies(found: Path, path: Path, source: Source, file: str) -> bool:
@@ -180,12 +174,12 @@ def _download(source: Source, home: Path, names: Sequence[str], base_url: str | 
                 begun = sum(_size(beside(home / file, "part")) for file in names)
                 check_space(home, source.size - begun, source.name)
             for file in names:
-                path, url = home / file, source.url(file, base_url)
+                path, part = home / file, beside(home / file, "part")
                 if _verifies(path, path, source, file):
                     continue  # another process was faster
                 path.unlink(missing_ok=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                part = beside(path, "part")
+                url = source.url(file, base_url)
                 _transfer(url, part, source.sign_in)
                 verified = _verifies(part, path, source, file)
                 beside(part, "version").unlink(missing_ok=True)
@@ -218,8 +212,8 @@ def _transfer(url: str, part: Path, sign_in: str) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            message = f"the disk is full; make room and fetch again to go on from {part}"
-            raise OSError(error.errno, message) from error
+            full = f"the disk is full; make room and fetch again to go on from {part}"
+            raise OSError(error.errno, full) from error
 
 
 def _receive(url: str, part: Path, sign_in: str) -> None:

@@ -1,6 +1,7 @@
 """Errors for files of published data: a missing or damaged file is a ValueError that names it."""
 
 import contextlib
+import hashlib
 import tarfile
 import zipfile
 import zlib
@@ -8,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # What libraries raise at a file that is damaged or of another kind; XML parsers raise SyntaxError.
-_ERRORS = (OSError, EOFError, KeyError, ValueError, RuntimeError, SyntaxError, zlib.error)
-_UNREADABLE = (*_ERRORS, tarfile.TarError, zipfile.BadZipFile)
+_ARCHIVES = (zlib.error, tarfile.TarError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, EOFError, KeyError, ValueError, RuntimeError, SyntaxError, *_ARCHIVES)
 
 
 def existing(path: str | Path, what: str) -> Path:
@@ -18,6 +19,12 @@ def existing(path: str | Path, what: str) -> Path:
     if not path.exists():
         raise ValueError(f"expected {what}, but there is no {path}; download it first")
     return path
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

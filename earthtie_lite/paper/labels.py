@@ -55,14 +55,12 @@ def read_label_set(path: str | Path) -> Task:
         if column is None:
             raise ValueError(f"it has the columns {list(frame)}")
         label = pd.to_numeric(frame[column], errors="coerce").to_numpy(np.float64)
-        lonlat = as_lonlat(frame[["lon", "lat"]].to_numpy())
-        name, unit, ocean = LABEL_SETS[column]
+        lonlat, (name, unit, ocean) = as_lonlat(frame[["lon", "lat"]]), LABEL_SETS[column]
         kept = np.isfinite(label) & (label != ocean)
         if kept.sum() < 2 or (ocean is not None and (label[kept] % 1).any()):
             raise ValueError(f"{kept.sum()} rows have a label, or a class is not a whole number")
-    source = path.name + (
-        "" if kept.all() else f", {(~kept).sum():,} rows without a label left out"
-    )
+    dropped = int((~kept).sum())
+    source = path.name + (f", {dropped:,} rows without a label left out" if dropped else "")
     if ocean is None:
         return Task(name, lonlat[kept], label[kept], "regression", unit, (), source)
     target, numbers = pd.factorize(label[kept].astype(np.int64), sort=True)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ..config import Device, pick_device
 from ..features import Features, Featuriser, as_texts
 from ..files import sha256
-from .fetch import file_hash
+from .files import file_hash
 
 RANDOM = "random"  # in the place of weights
 MOCO_REPOSITORY = "torchgeo/vit_small_patch16_224_sentinel2_all_moco"
 MOCO_FILE = "vit_small_patch16_224_sentinel2_all_moco-67c9032d.pth"
-MOCO_REVISION = "1cb683f6c14739634cdfaaceb076529adf898c74"  # a hash of the content
+MOCO_REVISION = "1cb683f6c14739634cdfaaceb076529adf898c74"
 RESIZED, CROPPED = 256, 224  # pixels of a Sentinel-2 patch before and after the central crop
 REFLECTANCE = 10_000  # what Sentinel-2 stores for a reflectance of 1
 BEFORE_B10 = 10  # bands B1 to B9, B8A among them
@@ -268,7 +268,10 @@ class MocoSentinel2(_ImageTower):
 
         network: Any = timm.create_model(self.model, in_chans=13, num_classes=0)
         if self.weights is None:
-            _fill(network, hf_hub_download(MOCO_REPOSITORY, MOCO_FILE, revision=MOCO_REVISION))
+            path = Path(hf_hub_download(MOCO_REPOSITORY, MOCO_FILE, revision=MOCO_REVISION))
+            if file_hash(path)[:8] not in MOCO_FILE:
+                raise ValueError(f"the SHA-256 of {path} is not that in its name: delete it")
+            _fill(network, path)
         elif self.local is not None:
             _fill(network, self.local)
         return network, _stack_patches, network.num_features
