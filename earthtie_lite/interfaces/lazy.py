@@ -24,7 +24,7 @@ def embed_lazy(model: Embeds, places: Any) -> Any:
     model : object with a method ``embed``
     places : dask array, shape (N, 2), or xarray DataArray or Dataset
         Of an xarray object the coordinates are used: longitude and latitude under a usual name, in
-        degrees (0 to 360 is understood), or x and y of a raster with a CRS (``object.rio.crs``).
+        degrees (0 to 360 is accepted), or x and y of a raster with a CRS (``object.rio.crs``).
         Its dimensions may be points or a grid, its values do not matter.
 
     Returns
@@ -36,7 +36,8 @@ def embed_lazy(model: Embeds, places: Any) -> Any:
     Raises
     ------
     ValueError
-        If no coordinates are found, or x and y have no CRS.
+        If no coordinates are found, x and y have no CRS, or a coordinate in degrees is out of range
+        (for a lazy object when it is computed).
 
     Examples
     --------
@@ -90,5 +91,7 @@ def _embed_coordinates(
 
 def _embed_chunk(model: Embeds, crs: Any, x: NDArray[Any], y: NDArray[Any]) -> Features:
     """Embed the places of coordinates of any shape (...): (..., D), NaN where there is none."""
+    if crs.is_geographic and ((np.abs(y) > 90) | (np.abs(x) > 540)).any():
+        raise ValueError("latitudes must lie in [-90, 90] and longitudes in [-540, 540]")
     z = embed_places(model, degrees_of(x.ravel(), y.ravel(), crs))
     return z.reshape(*x.shape, z.shape[1])

@@ -96,6 +96,12 @@ def test_coordinates_without_a_usual_name_are_refused(model):
         model.embed(xr.Dataset(coords={"a": [1.0], "b": [2.0]}))
 
 
+@pytest.mark.parametrize(("lat", "lon"), [(91.0, 0.0), (0.0, 541.0), (-90.5, 0.0)])
+def test_degrees_out_of_range_are_refused(model, lat, lon):
+    with pytest.raises(ValueError, match=r"latitudes must lie in \[-90, 90\]"):
+        model.embed(xr.Dataset(coords={"lat": [10.0, lat], "lon": [10.0, lon]}))
+
+
 def test_joined_encoders_take_lazy_arrays_too():
     joined = et.load_pretrained("melt3")
     z = joined.embed(globe({"lat": 4}))
