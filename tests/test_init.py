@@ -210,7 +210,7 @@ def test_no_file_is_longer_than_300_lines_of_code(path):
 def documented(page, kind):
     """Return what a page of the reference documents by directives of that kind."""
     text = (ROOT / "book" / page).read_text(encoding="utf-8")
-    return re.findall(rf"auto(?:{kind}):: earthtie_lite\.(\S+)", text)
+    return re.findall(rf"auto(?:{kind}):: earthtie_lite\.([\w.]+)", text)
 
 
 def test_each_public_name_is_on_the_first_page_of_the_reference_once():
