@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import datetime
 import hashlib
+import multiprocessing
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,10 @@ def run(profile: str, folder: Path, only: list[str], jobs: int = 1) -> list[Path
     chosen = [s for s in sources() if not only or s.stem.startswith(tuple(only))]
     if not chosen:
         raise NotebookError(f"no notebook to run: there are {[s.stem for s in sources()]}")
-    with _kernel_settings(jobs), ThreadPoolExecutor(jobs) as pool:
+    folder = folder.resolve()
+    # Processes of their own, because papermill changes the working directory of its process.
+    spawn = multiprocessing.get_context("spawn")
+    with _kernel_settings(jobs), ProcessPoolExecutor(jobs, spawn) as pool:
         longest_first = sorted(chosen, key=stored_seconds, reverse=True)
         running = {s: pool.submit(execute, s, folder, profile) for s in longest_first}
         try:

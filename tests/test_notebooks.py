@@ -1,6 +1,7 @@
 """Every notebook runs in profile smoke, keeps the book's rules, and its stored outputs fit."""
 
 import ast
+import importlib
 import importlib.util
 import re
 from pathlib import Path
@@ -88,6 +89,22 @@ def test_runs_in_profile_smoke(source, tmp_path):
     code = [cell for cell in done.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code if cell.source.strip())
     assert done.metadata["earthtie"]["profile"] == "smoke"
+
+
+def test_notebooks_run_side_by_side_each_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book")
+    module = importlib.import_module("build")  # by a name that its processes find
+    toys = [tmp_path / f"{number}_toy.py" for number in (97, 98, 99)]
+    # The first is long to read: it starts after the second and ends before it.
+    for toy, cells_before, seconds in zip(toys, (150, 0, 0), (0, 12, 0)):
+        code = f"# %%\nimport time\ntime.sleep({seconds})\nopen('{toy.stem}', 'w').close()\n"
+        toy.write_text("# %% [markdown]\n# Text\n\n" * cells_before + code)
+    monkeypatch.setattr(module, "sources", lambda: toys)
+    monkeypatch.chdir(tmp_path)
+    done = module.run("sample", Path("new") / "out", [], jobs=2)
+    assert done == [tmp_path / "new" / "out" / f"{toy.stem}.ipynb" for toy in toys]
+    names = [f"{toy.stem}{end}" for toy in toys for end in ("", ".ipynb")]
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == names
 
 
 def test_an_unknown_profile_is_refused(tmp_path):
