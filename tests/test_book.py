@@ -127,6 +127,7 @@ def test_a_page_opens_without_fault_also_on_a_phone_and_in_the_dark(name, visit)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], f"the page is {width} pixels wide"
     page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert max(page.locator("body").evaluate(COLOUR)[:3]) < 80, "the page is not dark"
     figures = page.locator("article .cell_output img, article figure img").all()
     assert figures or not name.startswith("notebooks/")
