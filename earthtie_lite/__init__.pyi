@@ -5,6 +5,7 @@ from . import (
     encoders as encoders,
     features as features,
     files as files,
+    frames as frames,
     interfaces as interfaces,
     losses as losses,
     maps as maps,

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import sys
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -13,6 +15,14 @@ Negatives = Literal["cross", "all"]
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bf16"]
 Device = Literal["auto", "cpu", "cuda"]
+
+
+MARKS = frozenset({"", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "\\n", "<na>"})
+
+
+def is_mark(text: str) -> bool:
+    """Return whether a cell is empty or holds a usual mark of a missing value, such as NA."""
+    return text.strip().lower() in MARKS
 
 
 def check_option(name: str, value: Any, options: Any) -> None:
@@ -27,6 +37,14 @@ def check_integer(name: str, value: Any, least: int = 1) -> None:
     whole = hasattr(value, "__index__") and not isinstance(value, bool)
     if not whole or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def warn(message: str) -> None:
+    """Warn on behalf of the code that called this package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("earthtie_lite."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 @dataclass(frozen=True)

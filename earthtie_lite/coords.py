@@ -4,6 +4,7 @@ Everywhere in this package ``lonlat`` is an array of shape (N, 2) in degrees, lo
 """
 
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+LIMITS = np.array([180.0, 90.0])  # of the absolute values of longitude and latitude
+BLOCK_SIZES_KM = (1000.0, 500.0, 200.0, 100.0, 50.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+ENOUGH_BLOCKS = 20  # with places: a quarter of them is scored, and fewer than 5 regions say little
 
 
 def stream(purpose: str, *numbers: int) -> np.random.Generator:
@@ -34,13 +38,14 @@ def torch_seed(purpose: str, *numbers: int) -> int:
     return int(stream(purpose, *numbers).integers(2**63))
 
 
-def as_lonlat(lonlat: ArrayLike) -> Array:
-    """Validate places and return them as a float64 array.
+def as_lonlat(lonlat: Any) -> Array:
+    """Check places and return them as a float64 array.
 
     Parameters
     ----------
     lonlat : array, shape (N, 2)
-        Longitude in [-180, 180] and latitude in [-90, 90], degrees, N >= 1.
+        Longitude in [-180, 180] and latitude in [-90, 90], degrees, N >= 1. Whatever else holds
+        places, such as a table, is read by :func:`~earthtie_lite.places.lonlat_of`.
 
     Returns
     -------
@@ -60,12 +65,24 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
     ...
     ValueError: latitude must lie in [-90, 90], got 151.2 in row 0; is the order (longitude, ...
     """
-    columns = list(getattr(lonlat, "columns", ()))
-    if len(columns) == 2 and str(columns[0]).lower().startswith("lat"):
-        raise ValueError(
-            f"longitude comes first, got a table with columns {columns}: reorder them, or use a "
-            "function that finds columns by name, such as embed_table"
-        )
+    if type(lonlat) is not np.ndarray or lonlat.dtype.kind not in "fiu":
+        from .places import lonlat_of
+
+        return lonlat_of(lonlat)
+    places = snapped(as_array(lonlat))
+    if len(places) == 0:
+        raise ValueError("lonlat is empty: at least one place is needed")
+    bad = ~(np.abs(places) <= LIMITS).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        if not np.isfinite(places[row]).all():
+            raise ValueError(f"lonlat must be finite, got {places[row].tolist()} in row {row}")
+        raise ValueError(beyond(places[row], f"row {row}"))
+    return places
+
+
+def as_array(lonlat: Any) -> Array:
+    """Return numbers of shape (N, 2) as a float64 array; the values are not checked."""
     try:
         places = np.asarray(lonlat, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -75,26 +92,28 @@ def as_lonlat(lonlat: ArrayLike) -> Array:
             f"lonlat must have shape (N, 2), longitude first, got {places.shape}"
             + ("; one place is [[lon, lat]]" if places.shape == (2,) else "")
         )
-    if len(places) == 0:
-        raise ValueError("lonlat is empty: at least one place is needed")
-    bad = ~np.isfinite(places).all(axis=1)
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"lonlat must be finite, got {places[row].tolist()} in row {row}")
-    for column, name, limit in ((1, "latitude", 90.0), (0, "longitude", 180.0)):
-        bad = np.abs(places[:, column]) > limit
-        if bad.any():
-            row = int(np.argmax(bad))
-            hint = (
-                "is the order (longitude, latitude)?"
-                if column == 1
-                else "wrap it, for example (longitude + 180) % 360 - 180"
-            )
-            raise ValueError(
-                f"{name} must lie in [-{limit:g}, {limit:g}], "
-                f"got {places[row, column]:g} in row {row}; {hint}"
-            )
     return places
+
+
+def snapped(places: Array) -> Array:
+    """Move coordinates that rounding put up to 1e-6 degrees beyond the limits back onto them."""
+    beyond = np.abs(places) - LIMITS
+    near = (beyond > 0) & (beyond < 1e-6)
+    return np.where(near, np.copysign(LIMITS, places), places) if near.any() else places
+
+
+def beyond(place: Array, row: str) -> str:
+    """Return which coordinate of a place (2,) in a row is out of range, and what to do."""
+    lon, lat = place
+    if abs(lat) > 90:
+        return (
+            f"latitude must lie in [-90, 90], got {lat:g} in {row}; is the order (longitude, "
+            "latitude)?"
+        )
+    return (
+        f"longitude must lie in [-180, 180], got {lon:g} in {row}; wrap it, for example "
+        "(longitude + 180) % 360 - 180"
+    )
 
 
 def unit_vectors(lonlat: ArrayLike) -> Array:
@@ -182,6 +201,35 @@ def block_ids(lonlat: ArrayLike, size_km: float = 1000.0) -> NDArray[np.int64]:
     turn = (places[:, 0] + 180.0) / 360.0 % 1.0
     column = np.minimum((turn * columns[row]).astype(np.int64), columns[row] - 1)
     return (np.cumsum(columns) - columns)[row] + column
+
+
+def block_size(lonlat: ArrayLike) -> float:
+    """Return the side in km of the blocks that suit the extent of the places.
+
+    It is 1,000 km if at least 20 blocks of that size hold places, as on a large continent or the
+    globe; otherwise the largest of 500, 200, 100, 50, 20, 10, 5, 2 and 1 km for which 20 blocks do.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 20 blocks of 1 km hold places.
+
+    Examples
+    --------
+    >>> lon, lat = np.meshgrid(np.arange(20), np.arange(20))
+    >>> grid = np.stack([lon.ravel(), lat.ravel()], axis=1)  # 20 x 20 places, steps of one
+    >>> [block_size(grid * degrees) for degrees in (4.0, 1.0, 0.1)]
+    [1000.0, 500.0, 50.0]
+    """
+    places = as_lonlat(lonlat)
+    for size_km in BLOCK_SIZES_KM:
+        occupied = len(np.unique(block_ids(places, size_km)))
+        if occupied >= ENOUGH_BLOCKS:
+            return size_km
+    raise ValueError(
+        f"{len(places)} places lie in {occupied} blocks of {size_km:g} km, {ENOUGH_BLOCKS} are "
+        "needed: add places further apart, or use a random split"
+    )
 
 
 def hold_out(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .coords import Array, as_lonlat, sample_sphere, stream, unit_vectors
 from .features import Features
 from .files import HubModel
+from .places import lonlat_of
 
 EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
 
@@ -322,10 +323,14 @@ class JoinedEncoders(nn.Module, HubModel):
             from .interfaces.lazy import embed_lazy
 
             return embed_lazy(self, lonlat)
+        return self.embed_places(lonlat_of(lonlat))
+
+    def embed_places(self, places: Array) -> Features:
+        """Embed places (N, 2) that have been checked."""
         reduced: Any = 0.0
         for k, encoder in enumerate(self.encoders):
             assert isinstance(encoder, LocationEncoder)
-            z = encoder.embed(lonlat)
+            z = encoder.embed(places)
             rows = slice(k * self.tied_dim, (k + 1) * self.tied_dim)
             centred = z[:, : self.tied_dim] / self.sizes[k].item() - self.mean[rows].cpu().numpy()
             reduced = reduced + centred @ self.turned[rows].cpu().numpy()

@@ -1,28 +1,32 @@
 """Modalities: places with frozen features of observations, from the sample or from a table."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from . import sample as embedded
-from .config import check_integer, check_option
+from .config import check_integer, check_option, warn
 from .coords import Array, as_lonlat, block_ids, hold_out, stream, unit_vectors
 from .features import (
+    LARGEST,
     CharacterNGrams,
     Columns,
     Features,
     Featuriser,
     MixedColumns,
     RandomConvolutions,
+    check_columns,
     encode,
+    fit_offsets,
     read_images,
+    read_numbers,
 )
-from .places import check_places, comma_hint, lonlat_of, repeats
+from .frames import Mask, as_frame, marked_missing
+from .places import ADVICE, RowName, lonlat_of, repeats, row_namer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +35,10 @@ Exclude = Callable[[Array], NDArray[np.bool_]]
 NAMES = ("satellite", "lights", "text")
 PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
 NAME_SPACING_KM = 10.0  # place names are thinned to one per equal-area cell of this size
-FILL = "fill them in, or leave them out with missing='drop'"
+# Usual marks of missing values, as are all numbers of 1e20 and more in size.
+NEGATIVE = (-99, -99.9, -999, -999.9, -9999, -9999.9, -99999, -999999, -(2**15), -(2**31))
+POSITIVE = (999, 9999, 99999, 999999, 2**15 - 1, 2**16 - 1, 2**31)
+MARKS = np.array(NEGATIVE + POSITIVE, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +52,9 @@ class Modality:
     lonlat : array, shape (N, 2)
         Degrees, longitude first.
     features : array, shape (N, D)
-        Finite; stored as float32.
+        Finite, at most 1e30 in size; stored as float32. Columns whose differences float32 loses
+        are refused: subtract their means first. Without a featuriser, probable marks of missing
+        values, such as -9999, are warned of.
     featuriser : Featuriser, optional
         The frozen encoder that made the features; it encodes new input.
     source : str
@@ -65,7 +74,11 @@ class Modality:
             raise ValueError("a modality cannot be named 'loss': the history has such a column")
         places = as_lonlat(self.lonlat)
         try:
-            features = np.asarray(self.features, dtype=np.float32)
+            raw = np.asarray(self.features)
+            if raw.dtype.kind in "cmM":
+                raise TypeError(f"not {raw.dtype}")
+            with np.errstate(over="ignore"):
+                features = np.asarray(raw, dtype=np.float32)
         except (TypeError, ValueError) as error:
             raise ValueError(f"features of modality {self.name!r} must be numbers") from error
         if features.ndim != 2 or len(features) != len(places) or features.shape[1] == 0:
@@ -73,12 +86,21 @@ class Modality:
                 f"features of modality {self.name!r} must have shape ({len(places)}, D), one row "
                 f"per place, got {features.shape}"
             )
-        bad = ~np.isfinite(features).all(axis=1)
+        bad = ~((features.max(axis=1) <= LARGEST) & (features.min(axis=1) >= -LARGEST))
         if bad.any():
-            row = int(np.argmax(bad))
-            raise ValueError(f"features of modality {self.name!r} must be finite, not in row {row}")
+            raise ValueError(
+                f"features of modality {self.name!r} must be finite and at most 1e30 in size, not "
+                f"in row {int(np.argmax(bad))}: leave out rows that lack a value"
+            )
+        if raw.dtype != np.float32 and fit_offsets(raw.astype(np.float64), tolerance=0.2):
+            raise ValueError(
+                f"features of modality {self.name!r} lose their differences in float32: subtract "
+                "the mean of each column first"
+            )
         if len(features) > 1 and np.ptp(features, axis=0).max() == 0:
             raise ValueError(f"features of modality {self.name!r} are constant: nothing to learn")
+        if self.featuriser is None:
+            _warn_of_marks(features, range(features.shape[1]), "row {}".format)
         object.__setattr__(self, "lonlat", places)
         object.__setattr__(self, "features", features)
 
@@ -91,7 +113,7 @@ class Modality:
     @classmethod
     def from_frame(
         cls,
-        frame: "pd.DataFrame",
+        frame: Any,
         name: str,
         lon: Any = None,
         lat: Any = None,
@@ -104,27 +126,34 @@ class Modality:
         size: int = 32,
         featuriser: Featuriser | None = None,
         missing: str = "error",
+        nodata: ArrayLike = (),
         duplicates: str = "warn",
     ) -> "Modality":
         """Make a modality from a table of numbers and categories, of texts or of images.
 
-        Messages count rows from 0, as ``frame.iloc`` does.
+        Messages count rows from 0, as ``frame.iloc`` does, and add the label if it differs.
         :func:`~earthtie_lite.places.check_places` checks places more thoroughly.
 
         Parameters
         ----------
-        frame : DataFrame
+        frame : table
+            Of pandas, GeoPandas, polars, PyArrow, dask or xarray.
         name : str
         lon, lat : label, optional
             Columns of longitude and latitude, degrees. By default the geometry of a GeoDataFrame,
             or the columns with usual names: :func:`~earthtie_lite.places.lonlat_of`.
         features : sequence of str, optional
-            Numeric columns, used unchanged.
+            Numeric columns, used unchanged; True is 1, times are refused. Where float32 would blur
+            a column, as of milliseconds since 1970, its mean is subtracted first; new input is
+            treated alike. Values over 1e30 in size are refused. Values far from all others, among
+            them usual marks of missing values such as -9999, are warned of, once per column, and
+            kept unless they are named in ``nodata``.
         text : str, optional
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
         categories : sequence of str, optional
             Categorical columns, with or without ``features``, encoded one-hot by
             :class:`~earthtie_lite.features.MixedColumns`. New input may have no other classes.
+            NA is a class if all others are codes of two capital letters, as of countries.
         images : str, optional
             Column of image paths, read by :func:`~earthtie_lite.features.read_images` and encoded
             by :class:`~earthtie_lite.features.RandomConvolutions`. Filters are cut from images
@@ -137,8 +166,11 @@ class Modality:
             Another encoder for the texts or images, for example one of
             :mod:`~earthtie_lite.paper.towers`.
         missing : {"error", "drop"}
-            "drop" leaves out rows without a place or a value (or with a blank text) and warns how
-            many. A value that is present but not numeric is always an error.
+            "drop" leaves out rows without a place or a value and warns how many. An empty cell is
+            missing, in features and categories also a mark such as NA, in texts a blank. A value
+            that is present but not numeric is always an error.
+        nodata : float or sequence of float
+            Numbers that mean a missing value in ``features``, such as -9999.
         duplicates : {"warn", "keep", "first", "mean"}
             How to treat rows with exactly the same place, which are false negatives of each other
             in a batch: keep all, with or without a warning; keep the first; or average their
@@ -152,8 +184,8 @@ class Modality:
         Warns
         -----
         UserWarning
-            If rows were left out, repeat a place, lie at (0, 0) or seem to have longitude and
-            latitude swapped; the message gives their number.
+            If rows were left out or repeat a place, or a value such as -9999 lies far out of the
+            rest of its column; and as :func:`~earthtie_lite.places.lonlat_of` does.
 
         Examples
         --------
@@ -165,24 +197,33 @@ class Modality:
         >>> Modality.from_frame(soil, name="soil", features=["ph"], categories=["kind"])
         Modality('soil', 2 places, 3 features)
         """
-        asked = _observation_columns(features, categories, text, images, featuriser)
+        kinds = _observation_columns(features, categories, text, images, featuriser)
         check_option("duplicates", duplicates, ("warn", "keep", "first", "mean"))
-        table, places = _complete_rows(frame, lon, lat, asked, missing)
-        left_out = len(frame) - len(table)
-        for note in _list_warnings(table, places, len(frame), duplicates):
-            warnings.warn(note, stacklevel=2)
+        check_option("missing", missing, ("error", "drop"))
+        frame = as_frame(frame)
+        places, name_row = lonlat_of(frame, lon, lat, missing), row_namer(frame.index)
+        table = _complete_rows(frame, places, kinds, nodata, missing)
+        left_out, places, rows = len(frame) - len(table), places[table.index], table.index
+        _warn_of_marks(table[kinds[0]].to_numpy(), kinds[0], lambda row: name_row(rows[row]))
+        again = repeats(places)
+        if duplicates == "warn" and again.any():
+            what = f"{again.sum():,} of {len(again):,} places are duplicated, the first in "
+            warn(f"{what}{name_row(rows[int(np.argmax(again))])}: {ADVICE['duplicated']}")
         if duplicates == "first":
-            first = ~repeats(places)
-            table, places = table[first], places[first]
+            table, places = table[~again], places[~again]
         raw: Any = table
         if text is not None:
-            raw = _text_column(table, text)
+            raw = table[text].tolist()
+            for row in (row for row, cell in enumerate(raw) if not isinstance(cell, str)):
+                got = f"got {raw[row]!r} in {name_row(table.index[row])}"
+                raise ValueError(f"column {text!r} must be text, {got}")
             featuriser = CharacterNGrams() if featuriser is None else featuriser
         elif images is not None:
-            raw = read_images(table[images], folder, size)
+            labels = [name_row(row).removeprefix("row ") for row in table.index]
+            raw = read_images(table[images].set_axis(labels), folder, size)
             featuriser = fit_filters(places, raw, seed=0) if featuriser is None else featuriser
         else:
-            featuriser, raw = _fit_columns(table, features or (), categories or ())
+            featuriser = _fit_columns(table, *kinds[:2])
         values = encode(featuriser, raw)
         if duplicates == "mean":
             places, values = _mean_by_place(places, values)
@@ -191,14 +232,10 @@ class Modality:
 
 
 def _observation_columns(
-    features: Sequence[str] | None,
-    categories: Sequence[str] | None,
-    text: str | None,
-    images: str | None,
-    featuriser: Any,
-) -> list[str]:
-    """Return the columns of the observations after checking that they are of one kind."""
-    columns = features is not None or categories is not None
+    features: Any, categories: Any, text: Any, images: Any, featuriser: Any
+) -> list[list[str]]:
+    """Return the columns of numbers, of categories, and of text or images: of one kind."""
+    columns = bool(features or categories)
     if columns + (text is not None) + (images is not None) != 1:
         raise ValueError(
             "give either features (numeric columns), categories or both; or text (one column); or "
@@ -210,61 +247,72 @@ def _observation_columns(
         raise ValueError("features and categories must be lists of columns; write [column]")
     if isinstance(text, (list, tuple)) or isinstance(images, (list, tuple)):
         raise ValueError(f"text and images must be one column, got {text or images!r}")
-    asked = [*(features or ()), *(categories or ())]
-    return asked + [column for column in (text, images) if column is not None]
+    others = [column for column in (text, images) if column is not None]
+    return [list(features or ()), list(categories or ()), others]
 
 
 def _complete_rows(
-    frame: "pd.DataFrame", lon: Any, lat: Any, asked: Sequence[str], missing: str
-) -> "tuple[pd.DataFrame, Array]":
-    """Return the rows with a place and a value in each column, and their places.
-
-    The index of the result holds row numbers of the table, which messages use. A blank text counts
-    as missing.
-    """
-    import pandas as pd
-
-    check_option("missing", missing, ("error", "drop"))
-    if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"expected a data frame, got {type(frame).__name__}; read the file first")
-    absent = [column for column in asked if column not in frame.columns]
-    if absent or not asked:
-        raise ValueError(f"columns {absent} not found: there are {list(frame.columns)}")
-    table = frame[list(dict.fromkeys(asked))].reset_index(drop=True)
-    if not table.columns.is_unique:
-        raise ValueError(f"the names of columns must differ, got {list(table.columns)}")
-    places = lonlat_of(frame.reset_index(drop=True), lon, lat, missing, FILL)
+    frame: "pd.DataFrame", places: Array, kinds: list[list[str]], nodata: ArrayLike, missing: str
+) -> "pd.DataFrame":
+    """Return the columns, numbers parsed, in complete rows; the index holds their numbers."""
+    features, categories, others = kinds
+    table = check_columns(frame, [*features, *categories, *others]).reset_index(drop=True)
+    table[features] = read_numbers(frame, features, nodata)
     lacking = table.isna()
-    for column in table.select_dtypes(exclude="number"):
-        blank = [isinstance(value, str) and not value.strip() for value in table[column]]
-        lacking[column] |= np.array(blank)
-    empty = np.asarray(lacking.any(axis=1), dtype=bool)
-    bad = empty | np.isnan(places).any(axis=1)
-    if bad.all():
+    for column in others:
+        lacking[column] |= np.array([isinstance(c, str) and not c.strip() for c in table[column]])
+    for column in categories:
+        marked, classes = marked_missing(table[column]), table[column].astype(str)
+        codes = set(classes[~marked].str.fullmatch("[A-Z]{2}")) == {True}
+        lacking[column] = marked & ~(classes == "NA") if codes else marked  # Namibia is NA
+    cells = lacking.to_numpy(dtype=bool)
+    empty, placed = cells.any(axis=1), ~np.isnan(places).any(axis=1)
+    if not (placed & ~empty).any():
         raise ValueError(f"none of the {len(table):,} rows has a place and a value")
     if empty.any() and missing == "error":
         row = int(np.argmax(empty))
-        column = table.columns[int(np.argmax(lacking.loc[row]))]
         raise ValueError(
-            f"{empty.sum():,} of {len(table):,} rows lack a value, the first is row {row}, in "
-            f"column {column!r}; {FILL}"
+            f"{empty.sum():,} of {len(table):,} rows lack a value, the first is "
+            f"{row_namer(frame.index)(row)}, in column {table.columns[cells[row]][0]!r}; "
+            "fill them in, or leave them out (missing: drop)"
         )
-    return table[~bad], places[~bad]
+    if lost := int((placed & empty).sum()):
+        warn(f"left out {lost:,} of {len(table):,} rows, which lack a value")
+    return table.iloc[np.flatnonzero(placed & ~empty)]
 
 
-def _list_warnings(table: "pd.DataFrame", places: Array, n_rows: int, duplicates: str) -> list[str]:
-    """Return the warnings to give: rows left out of n_rows, suspicious places (N, 2)."""
-    left_out, notes = n_rows - len(table), []
-    if left_out:
-        notes.append(f"left out {left_out:,} of {n_rows:,} rows, which lack a value")
-    asked = ["at (0, 0)", "probably swapped"] + ["duplicated"] * (duplicates == "warn")
-    for check, row in check_places(places).loc[asked].iterrows():
-        if row["places"]:
-            notes.append(
-                f"{row['places']:,} of {len(places):,} places are {check}, the first in row "
-                f"{table.index[row['first_row']]}: {row['advice']}"
+def _warn_of_marks(numbers: NDArray[Any], columns: Iterable[Any], name_row: RowName) -> None:
+    """Warn of each column of numbers (N, D) that holds probable marks of missing values."""
+    for column, values in zip(columns, numbers.T):
+        far = far_out(values.astype(np.float64))
+        for row in np.flatnonzero(far)[:1].tolist():
+            value = f"{values[row]:.9g}"
+            warn(
+                f"{far.sum():,} of {len(far):,} values of column {column!r} lie far from the rest, "
+                f"the first, {value}, in {name_row(row)}: if they mark missing values, say so "
+                f"(nodata: {value}) or leave out such rows"
             )
-    return notes
+
+
+def far_out(values: Array) -> Mask:
+    """Return which numbers (N,) are usual marks outside the rest, or far beyond all others.
+
+    A mark is outside if it lies further from the other values than they spread, or is negative and
+    no other is. Other values are far out beyond a jump in the upper tenth of the distances to the
+    median that neither their number nor a heavy tail, such as that of populations, explains.
+    """
+    marks = np.isin(values.astype(np.float32), MARKS) | (np.abs(values) > 0.999e20)
+    rest = values if marks.all() else values[~marks]
+    low, high, middle = rest.min(), rest.max(), np.median(rest)
+    outside = np.maximum(low - values, values - high) > high - low
+    far = marks & (outside | ((values < 0) & (low >= 0)))
+    away = np.abs(values - middle)
+    known = np.sort(away[~far & (away > 1e-12 * abs(middle))])
+    tail = known[int(0.9 * (len(known) - 1)) :]
+    jumps = tail[1:] > tail[:-1] * (10 * (tail[:-1] / tail[:1]) ** 2 + 1e4 / max(1, len(known)))
+    if jumps.any() and len(known) > 3:
+        far |= away > tail[np.argmax(jumps)]
+    return far
 
 
 def _mean_by_place(places: Array, features: Features) -> tuple[Array, Features]:
@@ -276,39 +324,15 @@ def _mean_by_place(places: Array, features: Features) -> tuple[Array, Features]:
     return places[~repeats(places)], means.to_numpy(np.float32)
 
 
-def _fit_columns(
-    table: "pd.DataFrame", features: Sequence[str], categories: Sequence[str]
-) -> "tuple[Columns, pd.DataFrame]":
-    """Return the featuriser of columns, and the table with numbers parsed from text."""
-    import pandas as pd
-
-    table = table.copy()
-    for column in features:
-        # As objects, because pandas would otherwise convert a time to a number.
-        numbers = pd.to_numeric(table[column].astype(object), errors="coerce").astype(np.float64)
-        with np.errstate(over="ignore"):  # values beyond float32 become infinite
-            wrong = ~np.isfinite(numbers.to_numpy().astype(np.float32))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            (value,) = table[column].iloc[[row]].tolist()
-            raise ValueError(
-                f"column {column!r} must hold finite numbers, got {value!r} in row "
-                f"{table.index[row]}; {comma_hint(value, 'for text, use text= or categories=')}"
-            )
-        table[column] = numbers
-    asked = [*features, *categories]
-    if constant := [c for c in asked if len(table) > 1 and table[c].nunique() == 1]:
-        raise ValueError(f"columns {constant} are constant: leave them out")
-    if categories:
-        return MixedColumns.fit(table, features, categories), table
-    return Columns(tuple(features)), table
-
-
-def _text_column(table: "pd.DataFrame", column: str) -> list[str]:
-    """Return a text column as a list; raise a ValueError if a value is not text."""
-    if bad := [(row, x) for row, x in table[column].items() if not isinstance(x, str)]:
-        raise ValueError(f"column {column!r} must be text, got {bad[0][1]!r} in row {bad[0][0]}")
-    return table[column].tolist()
+def _fit_columns(table: "pd.DataFrame", features: list[str], categories: list[str]) -> Columns:
+    """Return the featuriser of columns, none of which may be constant."""
+    offsets = fit_offsets(table[features].to_numpy(np.float64))
+    columns = Columns(tuple(features), offsets=offsets)
+    flat = [name for name, column in zip(features, columns(table).T) if np.ptp(column) == 0]
+    flat += [name for name in categories if table[name].nunique() == 1]
+    if flat and len(table) > 1:
+        raise ValueError(f"columns {flat} are constant: leave them out")
+    return MixedColumns.fit(table, features, categories) if categories else columns
 
 
 def load_sample(

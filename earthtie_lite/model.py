@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from .coords import Array
 from .encoders import LocationEncoder
 from .features import Features, Featuriser, from_spec
 from .files import HubModel, under
 from .losses import MAX_LOGIT_SCALE
+from .places import lonlat_of
 
 
 class Projection(nn.Module):
@@ -102,14 +104,19 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
     def embed(self, lonlat: Any) -> Features:
         """Return the location embedding (N, out_dim), float32, not normalised.
 
-        Dask arrays and xarray objects give lazy ones:
+        Places are whatever :func:`~earthtie_lite.places.lonlat_of` reads: an array (N, 2), or a
+        table, whose columns are found by name. Dask arrays and xarray objects give lazy embeddings:
         :func:`~earthtie_lite.interfaces.lazy.embed_lazy`.
         """
         if hasattr(lonlat, "map_blocks"):  # dask or xarray
             from .interfaces.lazy import embed_lazy
 
             return embed_lazy(self, lonlat)
-        return self.encoder.embed(lonlat)
+        return self.embed_places(lonlat_of(lonlat))
+
+    def embed_places(self, places: Array) -> Features:
+        """Embed places (N, 2) that have been checked."""
+        return self.encoder.embed(places)
 
     @torch.no_grad()
     def embed_modality(self, name: str, raw: Any) -> Features:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from .config import check_integer, check_option
-from .coords import block_ids, stream
+from .coords import as_lonlat, block_ids, block_size, stream
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Kind = Literal["linear", "ridge", "logistic", "neighbours", "MLP", "trees"]
 SplitName = Literal["block", "random"]
-CELL_KM = 1000.0  # side of the blocks of a blocked split
+CELL_KM = 1000.0  # side of the cells of the book's fixed halves of the land
 SCORED = 0.25  # fraction of the places, or of the blocks, used for scoring
+FEWEST_BLOCKS = 12  # with places, if their size is given: then three are scored in every draw
+FEWEST_SCORED = 10  # places: the score of fewer is mostly chance
 PENALTIES = tuple(10.0 ** np.arange(-1, 7))  # for ridge
 FOLDS = 5
 LOGISTIC_PENALTIES, LOGISTIC_FOLDS = tuple(10.0 ** np.arange(-1, 3)), 3  # fewer because it is slow
@@ -52,11 +54,15 @@ class Split:
         """Draw n rows to label; with one seed a smaller draw is a prefix of a larger one."""
         check_integer("the number of labels", n)
         if n > len(self.pool):
-            raise ValueError(f"{n} labels were asked for, only {len(self.pool)} places may be used")
+            raise ValueError(
+                f"{n} labels were asked for, the split leaves only {len(self.pool)}: ask for fewer"
+            )
         return stream("labels", seed).permutation(self.pool)[:n]
 
 
-def draw_split(lonlat: ArrayLike, split: SplitName, seed: int, block_km: float = CELL_KM) -> Split:
+def draw_split(
+    lonlat: ArrayLike, split: SplitName, seed: int, block_km: float | None = None
+) -> Split:
     """Draw a random split of places; the book's tables use fixed halves of the land instead.
 
     Parameters
@@ -67,23 +73,40 @@ def draw_split(lonlat: ArrayLike, split: SplitName, seed: int, block_km: float =
         equal-area blocks (Roberts et al. 2017, https://doi.org/10.1111/ecog.02881); no block has
         both scored places and places to label.
     seed : int
-    block_km : float
-        Side of a block in km.
+    block_km : float, optional
+        Side of a block in km, by default :func:`~earthtie_lite.coords.block_size` of the places; a
+        random split does not use it.
 
     Returns
     -------
     Split
         Its method ``labels`` draws labelled rows from the places that are not scored.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 12 blocks hold places, or fewer than 10 places would be scored.
     """
     check_option("split", split, SplitName)
-    blocks = block_ids(lonlat, block_km)
-    rng = stream("split", seed)
+    places, rng = as_lonlat(lonlat), stream("split", seed)
     if split == "random":
-        scored, groups = rng.random(len(blocks)) < SCORED, np.arange(len(blocks))
+        scored, groups = rng.random(len(places)) < SCORED, np.arange(len(places))
     else:
-        every = np.unique(blocks)
-        chosen = rng.permutation(every)[: max(1, round(SCORED * len(every)))]
-        scored, groups = np.isin(blocks, chosen), blocks
+        size_km = block_size(places) if block_km is None else block_km
+        groups = block_ids(places, size_km)
+        every = np.unique(groups)
+        if len(every) < FEWEST_BLOCKS:
+            raise ValueError(
+                f"the places lie in {len(every)} blocks of {size_km:g} km, a blocked split needs "
+                f"at least {FEWEST_BLOCKS}: use smaller blocks (block_km: {block_size(places):g})"
+            )
+        scored = np.isin(groups, rng.permutation(every)[: round(SCORED * len(every))])
+    if scored.sum() < FEWEST_SCORED:
+        other = "" if split == "random" else ", or use blocks of another size (block_km)"
+        raise ValueError(
+            f"only {scored.sum()} of {len(places)} places would be scored (seed {seed}), "
+            f"{FEWEST_SCORED} are needed: add places{other}"
+        )
     return Split(np.flatnonzero(~scored), np.flatnonzero(scored), groups)
 
 
@@ -98,6 +121,7 @@ def probe(
     probe: Kind = "linear",
     seeds: int = 5,
     name: str | None = None,
+    block_km: float | None = None,
 ) -> "pd.DataFrame":
     """Score an embedding by how well a simple model predicts a task from it.
 
@@ -106,12 +130,14 @@ def probe(
 
     Parameters
     ----------
-    model : EarthTie, LocationEncoder, an encoding, or array (N, D)
-        What to score; an array holds the embeddings of ``task.lonlat``, row by row.
+    model : EarthTie, LocationEncoder, an encoding, array (N, D) or Interpolation
+        What to score; an array holds the embeddings of ``task.lonlat``, row by row. An
+        :class:`Interpolation` predicts by itself, without a probe.
     task : Task
     n_labels : int
         Number of labelled places, at least 10.
     split : {"random", "block"}
+        As in :func:`draw_split`.
     probe : {"linear", "ridge", "logistic", "neighbours", "MLP", "trees"}
         "linear" is ridge for a regression and multinomial logistic regression for a
         classification; "neighbours" averages the 5 nearest neighbours in the embedding, or takes
@@ -120,37 +146,56 @@ def probe(
         Number of draws of blocks and labels.
     name : str, optional
         Name of the embedding in the result.
+    block_km : float, optional
+        Side of a block of the blocked split, by default 1,000 km for places of global extent and
+        less for others: :func:`~earthtie_lite.coords.block_size`.
 
     Returns
     -------
     DataFrame
-        One row per draw: embedding, task, split, probe, n_labels, seed, metric ("R2" or
-        "accuracy"), score, score_seen (accuracy among classes that have labels), n_test, penalty.
-        A class without labels counts as an error in ``score``.
+        One row per draw: embedding, task, split, block_km and n_blocks (side and number of the
+        scored blocks, NaN for a random split), probe, n_labels, seed, metric ("R2" or "accuracy"),
+        score, score_seen (accuracy among classes that have labels), n_test, penalty. A class
+        without labels counts as an error in ``score``.
+
+    Raises
+    ------
+    ValueError
+        If there are too few places, blocks or places that may have labels; the message counts them.
     """
     import joblib
     import pandas as pd
 
     check_option("probe", probe, Kind)
+    idw = isinstance(model, Interpolation)
+    if idw and probe != "linear":
+        raise ValueError(f"an interpolation predicts without a probe, got {probe!r}: leave it out")
     if probe == "logistic" and task.kind == "regression":
         raise ValueError(f"probe 'logistic' needs classes, task {task.name!r} is a regression")
     check_integer("seeds", seeds)
     check_integer("n_labels", n_labels, 10)
     if probe == "linear":
         probe = "ridge" if task.kind == "regression" else "logistic"
-    z = embeddings(model, task)
-    draws = [(draw_split(task.lonlat, split, seed), seed) for seed in range(seeds)]
+    if split == "block" and block_km is None:
+        block_km = block_size(task.lonlat)
+    draws = [(draw_split(task.lonlat, split, seed, block_km), seed) for seed in range(seeds)]
+    z, how = embeddings(model, task), model if idw else probe
     # One process per draw: the fits are too small to gain from multithreading.
     parallel = joblib.Parallel(n_jobs=min(seeds, joblib.cpu_count()))
     score_draw = joblib.delayed(_score_draw)
-    scores = pd.DataFrame(parallel(score_draw(z, task, *draw, n_labels, probe) for draw in draws))
-    setting: dict[str, Any] = {"embedding": name or type(model).__name__, "task": task.name}
-    setting |= {"split": split, "probe": probe, "n_labels": n_labels, "seed": range(seeds)}
+    scores = pd.DataFrame(parallel(score_draw(z, task, *draw, n_labels, how) for draw in draws))
+    name = name or (f"IDW (k = {model.k})" if idw else type(model).__name__)
+    setting: dict[str, Any] = {"embedding": name, "task": task.name}
+    setting |= {"split": split, "block_km": np.nan, "n_blocks": np.nan}
+    if split == "block":
+        counts = [len(np.unique(part.groups[part.scored])) for part, _ in draws]
+        setting |= {"block_km": block_km, "n_blocks": counts}
+    setting |= {"probe": "IDW" if idw else probe, "n_labels": n_labels, "seed": range(seeds)}
     return scores.assign(**setting)[[*setting, *scores.columns]]
 
 
 def _score_draw(
-    z: NDArray[Any], task: Task, split: Split, seed: int, n_labels: int, probe: Kind
+    z: NDArray[Any], task: Task, split: Split, seed: int, n_labels: int, probe: Any
 ) -> dict[str, Any]:
     """Fit and score one draw."""
     rows = split.labels(n_labels, seed)
@@ -175,7 +220,8 @@ def embeddings(model: Any, task: Task) -> NDArray[Any]:
 def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], NDArray[Any]]:
     """Fit the linear probe on some rows of a task; return a function that predicts at places.
 
-    The penalty is chosen by blocked cross-validation.
+    The penalty is chosen by cross-validation in blocks that suit the extent of all places of the
+    task (:func:`~earthtie_lite.coords.block_size`). An :class:`Interpolation` predicts by itself.
     """
     chosen = np.asarray(rows)
     if not callable(model):
@@ -183,9 +229,11 @@ def fit_probe(model: Any, task: Task, rows: ArrayLike) -> Callable[[ArrayLike], 
     if not chosen.size or not np.isin(chosen, np.arange(len(task))).all():
         raise ValueError(f"rows must be numbers from 0 to {len(task) - 1}, got {rows!r}")
     embed = model.embed if hasattr(model, "embed") else model
+    how: Any = model if isinstance(model, Interpolation) else "linear"
     some = task.at(chosen)
-    every, groups = np.arange(len(some)), block_ids(some.lonlat, CELL_KM)
-    fitted = fit_probes(embed(some.lonlat), {"": some}, every, groups, "linear")[""]
+    every = np.arange(len(some))
+    groups = every if how is model else block_ids(some.lonlat, block_size(task.lonlat))
+    fitted = fit_probes(embed(some.lonlat), {"": some}, every, groups, how)[""]
     return lambda lonlat: fitted.predict(embed(lonlat))
 
 
@@ -205,6 +253,7 @@ def score(
 def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Summarise scores over draws: mean and 95 % t interval of the mean, one row per group.
 
+    The table needs the columns of :func:`probe` that it reports, ``block_km`` only if there is one.
     The interval covers draws of labels and blocks. It is somewhat too narrow, because draws share
     places and blocks (Nadeau and Bengio 2003, https://doi.org/10.1023/A:1024068626366). It does not
     cover retraining if all scores come from one trained model.
@@ -212,13 +261,37 @@ def summarise(scores: "pd.DataFrame") -> "pd.DataFrame":
     from scipy import stats
 
     keys = ["task", "split", "probe", "n_labels", "metric", "embedding"]
-    table = scores.groupby(keys, sort=False)["score"].agg(["mean", "sem", "count"]).reset_index()
+    keys[2:2] = ["block_km"] if "block_km" in scores else []
+    table = scores.groupby(keys, sort=False, dropna=False)["score"].agg(["mean", "sem", "count"])
     half = table["sem"] * stats.t.ppf(0.975, np.maximum(table["count"] - 1, 1))
     table["low"], table["high"] = table["mean"] - half, table["mean"] + half
-    return table.drop(columns="sem").rename(columns={"count": "draws"})
+    return table.drop(columns="sem").rename(columns={"count": "draws"}).reset_index()
 
 
 # ------------------------------------------------------------------------------ the probes
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Inverse-distance weighting of the labels: what a score needs to beat, without an embedding.
+
+    A place gets the mean of the k nearest labels, or their vote, weighted by one over the
+    great-circle distance (Shepard 1968, https://doi.org/10.1145/800186.810616); one that coincides
+    with a labelled place gets its label. Pass it to :func:`probe` or :func:`fit_probe` as a model.
+
+    Attributes
+    ----------
+    k : int
+    """
+
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        check_integer("k", self.k)
+
+    def __call__(self, lonlat: ArrayLike) -> Floats:
+        """Encode places as latitude and longitude in radians (N, 2), as the distance takes them."""
+        return np.radians(as_lonlat(lonlat)[:, ::-1])
 
 
 def fit_probes(
@@ -226,7 +299,7 @@ def fit_probes(
     tasks: Mapping[str, Task],
     rows: NDArray[np.int64],
     groups: NDArray[Any],
-    probe: Kind = "ridge",
+    probe: "Kind | Interpolation" = "ridge",
 ) -> "dict[str, RidgeProbe | Pipeline]":
     """Fit one probe per task on the same labelled places; ridge probes share one factorisation.
 
@@ -243,8 +316,8 @@ def fit_probes(
         Rows that have labels.
     groups : array, shape (n,)
         Group label of each row; a group is never in two folds of the cross-validation.
-    probe : str
-        As in :func:`probe`.
+    probe : str or Interpolation
+        As in :func:`probe`; an :class:`Interpolation` needs its own encoding of the places as z.
 
     Returns
     -------
@@ -271,13 +344,15 @@ def folds(groups: NDArray[Any], most: int) -> list[Any]:
 
     n_folds = min(most, len(np.unique(groups)))
     if n_folds < 2:
-        raise ValueError("the labels lie in a single cell: cross-validation needs at least two")
+        raise ValueError(
+            "the labels lie in a single block, cross-validation needs two: add labels further apart"
+        )
     return list(GroupKFold(n_folds, shuffle=True, random_state=0).split(groups, groups=groups))
 
 
 @threadpool_limits.wrap(limits=1)
 def _fit_sklearn(
-    z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], classify: bool, probe: Kind
+    z: NDArray[Any], target: NDArray[Any], groups: NDArray[Any], classify: bool, probe: Any
 ) -> "Pipeline":
     """Fit a scikit-learn probe; its settings are the same for every embedding."""
     import warnings
@@ -289,12 +364,17 @@ def _fit_sklearn(
     from sklearn.preprocessing import StandardScaler
 
     model: Any
-    if probe == "logistic":
+    scaler: Any = StandardScaler()
+    knn = neighbors.KNeighborsClassifier if classify else neighbors.KNeighborsRegressor
+    if isinstance(probe, Interpolation):
+        if probe.k > len(z):
+            raise ValueError(f"{probe.k} nearest labels (k) were asked for, there are {len(z)}")
+        scaler, model = "passthrough", knn(probe.k, weights="distance", metric="haversine")
+    elif probe == "logistic":
         options = {"C": [1 / penalty for penalty in LOGISTIC_PENALTIES]}  # C is the inverse
         model = linear_model.LogisticRegression(max_iter=300, tol=1e-3)
         model = model_selection.GridSearchCV(model, options, cv=folds(groups, LOGISTIC_FOLDS))
     elif probe == "neighbours":
-        knn = neighbors.KNeighborsClassifier if classify else neighbors.KNeighborsRegressor
         model = knn(n_neighbors=5)
     elif probe == "trees":
         trees = ensemble.HistGradientBoostingClassifier
@@ -308,7 +388,7 @@ def _fit_sklearn(
             model = TransformedTargetRegressor(model, transformer=StandardScaler())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is fixed
-        return make_pipeline(StandardScaler(), model).fit(z, target)
+        return make_pipeline(scaler, model).fit(z, target)
 
 
 def penalty_of(fitted: "RidgeProbe | Pipeline") -> float:

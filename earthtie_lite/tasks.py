@@ -1,7 +1,8 @@
 """Downstream tasks: places with labels that are never used in training."""
 
+import copy
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from . import sample as embedded
 from .config import check_integer, check_option
-from .coords import EARTH_RADIUS_KM, Array, as_lonlat, unit_vectors
+from .coords import EARTH_RADIUS_KM, Array, unit_vectors
+from .places import lonlat_of
 
 NAMES = ("elevation", "population", "climate", "country")
 PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads
@@ -25,6 +27,7 @@ class Task:
     ----------
     name : str
     lonlat : array, shape (N, 2)
+        Or anything else that :func:`~earthtie_lite.places.lonlat_of` reads.
     target : array, shape (N,)
         float64 for a regression; class numbers, int64, for a classification.
     kind : {"regression", "classification"}
@@ -53,7 +56,7 @@ class Task:
     caveat: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lonlat", as_lonlat(self.lonlat))
+        object.__setattr__(self, "lonlat", lonlat_of(self.lonlat))
         object.__setattr__(self, "target", np.asarray(self.target))
         check_option("kind", self.kind, ("regression", "classification"))
         target, start = self.target, f"target of task {self.name!r} must"
@@ -77,7 +80,10 @@ class Task:
 
     def at(self, rows: NDArray[Any]) -> "Task":
         """Return the task at some of its places, given by row numbers or a mask."""
-        return replace(self, lonlat=self.lonlat[rows], target=self.target[rows])
+        some = copy.copy(self)
+        object.__setattr__(some, "lonlat", self.lonlat[rows])
+        object.__setattr__(some, "target", self.target[rows])
+        return some
 
     def __repr__(self) -> str:
         return f"Task({self.name!r}, {self.kind}, {len(self):,} places, {self.unit})"

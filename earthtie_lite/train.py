@@ -291,7 +291,7 @@ def split_rows(modalities: list[Modality], config: TrainConfig) -> tuple[Rows, R
         if config.val_fraction and len(val_rows[m.name]) < 2:
             raise ValueError(
                 f"modality {m.name!r} has {len(val_rows[m.name])} places in the held-out blocks: "
-                "add more places or set val_fraction=0"
+                "add more places, or hold out none (val_fraction: 0)"
             )
     return train_rows, val_rows
 
@@ -481,7 +481,7 @@ def resume(
         )
     if (done := next_epoch(run.history)) > config.epochs:
         raise ValueError(
-            f"the run in {folder} has {done} epochs already, not epochs={config.epochs}"
+            f"the run in {folder} has {done} epochs already, more than {config.epochs}: raise them"
         )
     if list(run.model.in_dims.items()) != [(m.name, m.features.shape[1]) for m in modalities]:
         raise ValueError(f"the run in {folder} has other modalities: {run.model.in_dims}")

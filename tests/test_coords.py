@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from earthtie_lite.coords import (
+    BLOCK_SIZES_KM,
     EARTH_RADIUS_KM,
     _block_layout,
     as_lonlat,
     block_ids,
+    block_size,
     destination,
     great_circle_km,
     hold_out,
@@ -44,13 +46,14 @@ def test_a_purpose_and_its_numbers_determine_random_numbers_that_no_other_shares
         ([[0, 0], [180.5, 0]], r"longitude must lie in \[-180, 180\], got 180.5 in row 1; wrap it"),
         ([[-200, 0]], "got -200 in row 0"),
         ([[35.7, 139.7]], r"got 139.7 in row 0; is the order \(longitude, latitude"),
-        ([[0, 0], [np.nan, 1]], r"must be finite, got \[nan, 1.0\] in row 1"),
-        ([[0, np.inf]], r"must be finite, got \[0.0, inf\] in row 0"),
+        (np.array([[0, 0], [np.nan, 1]]), r"must be finite, got \[nan, 1.0\] in row 1"),
+        (np.array([[0, np.inf]]), r"must be finite, got \[0.0, inf\] in row 0"),
+        ([[0, 0], [np.nan, 1]], r"longitude is missing .*, got nan in row 1"),
         (np.empty((0, 2)), "at least one place is needed"),
         ([10.0, 20.0], r"longitude first, got \(2,\); one place is \[\[lon, lat"),
         ([[1, 2, 3]], r"longitude first, got \(1, 3\)"),
         ([[1, 2], [3]], "lonlat must be numbers"),
-        (pd.DataFrame({"lat": [52.5], "lon": [13.4]}), "longitude comes first, got a table"),
+        (pd.DataFrame({"lat": [52.5], "east": [13.4]}), r"longitude .*found \[\]"),
     ],
 )
 def test_invalid_places_are_refused_with_the_reason(bad, message):
@@ -111,6 +114,48 @@ def test_the_date_line_and_each_pole_lie_in_one_block():
     ids = block_ids([[-180, 90], [180, 90], [-180, -90], [180, -90]], 1000.0)
     assert ids[0] == ids[1] != ids[2] == ids[3]
     assert 0 <= ids.min() < ids.max() < n_blocks(1000.0)
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "size_km"),  # places in a square; width in degrees of arc
+    [
+        ((10, 0), 60, 1000),  # a continent
+        ((10, 75), 25, 500),  # near the pole
+        ((-120, 37), 9, 200),  # California
+        ((179.5, -17), 3, 100),  # islands on the date line
+        ((8, 47), 1, 20),
+        ((2.3, 48.9), 0.3, 5),  # a city
+        ((2.3, 48.9), 0.06, 1),  # a quarter
+    ],
+)
+def test_blocks_are_the_largest_of_which_twenty_hold_places(centre, width, size_km):
+    east, north = np.random.default_rng(0).uniform(-width / 2, width / 2, (2, 2000))
+    lat = np.clip(centre[1] + north, -90, 90)
+    lon = (centre[0] + east / np.cos(np.radians(centre[1])) + 180) % 360 - 180
+    lonlat = np.stack([lon, lat], axis=1)
+    assert block_size(lonlat) == size_km
+    assert len(set(block_ids(lonlat, size_km))) >= 20
+    larger = [s for s in BLOCK_SIZES_KM if s > size_km]
+    assert all(len(set(block_ids(lonlat, s))) < 20 for s in larger)
+
+
+@pytest.mark.parametrize("n", [50, 20_000])
+def test_places_all_over_the_globe_have_blocks_of_1000_km(places, n):
+    assert block_size(places[:n]) == 1000
+
+
+@pytest.mark.parametrize(
+    ("n", "width", "message"),
+    [
+        (19, 300, "19 places lie in 19 blocks of 1 km, 20 are needed: add places further apart"),
+        (500, 0.01, "500 places lie in 2 blocks of 1 km, .* or use a random split"),
+        (1, 0, "1 places lie in 1 blocks"),
+    ],
+)
+def test_places_without_twenty_blocks_are_refused(n, width, message):
+    lonlat = np.random.default_rng(0).uniform(-width / 2, width / 2, (n, 2)) * [1, 0.5]
+    with pytest.raises(ValueError, match=message):
+        block_size(lonlat)
 
 
 def test_without_a_buffer_whole_blocks_are_held_out_and_all_others_kept(places):

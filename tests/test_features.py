@@ -104,8 +104,11 @@ def test_categories_of_any_type_are_compared_as_text():
         (CharacterNGrams(8), ["Lima", "  "], "expected text, got '  ' in row 1"),
         (CharacterNGrams(8), ["a", 3], "expected text, got 3 in row 1"),
         (Columns(("ph", "clay")), np.ones((3, 1)), r"expected \(N, 2\) numbers, got \(3, 1\)"),
-        (SOIL, pd.DataFrame({"ph": [1.0]}), r"it lacks \['soil'\]"),
-        (SOIL, np.ones((2, 3)), r"expected a data frame with columns \['ph', 'soil'\]"),
+        (SOIL, pd.DataFrame({"ph": [1.0]}), r"columns \['soil'\] not found"),
+        (SOIL, np.ones((2, 3)), r"columns \['ph', 'soil'\] not found"),
+        (SOIL, pd.concat([TABLE, TABLE], axis=1), r"columns \['ph', 'soil'\] not found, or not on"),
+        (SOIL, TABLE.assign(ph=["1", "2", "x"]), "column 'ph' must hold finite .* 'x' in row 2"),
+        (Columns(("ph",)), TABLE.assign(ph=pd.Timestamp(0)), "times become numbers"),
         (SOIL, TABLE.assign(soil="peat"), "unknown category 'peat' of column 'soil' in row 0: ex"),
         (lambda x: MixedColumns(("ph",), x), (), "expected columns of categories"),
         (lambda x: MixedColumns(("ph",), x), (("a", ()),), "expected columns of categories"),
@@ -135,11 +138,19 @@ def test_a_featuriser_is_rebuilt_from_its_spec_in_json_and_its_state():
         (CharacterNGrams(16, 3, 5), ["Nairobi"]),
         (RandomConvolutions.fit(IMAGES, 4, threshold=0.5), IMAGES),
         (Columns(("ph", "code")), TABLE),
+        (Columns(("ph", "code"), offsets=(0.1 + 0.2, 0.0)), TABLE),
         (SOIL, TABLE),
+        (MixedColumns(("ph",), SOIL.classes, offsets=(6.0,)), TABLE),
         (TextLengths(unit=2), ["Lima"]),
     ]:
         again = from_spec(json.loads(json.dumps(featuriser.spec)), featuriser.state)
         np.testing.assert_array_equal(again(raw), featuriser(raw))
+
+
+def test_columns_without_offsets_are_described_as_ever():
+    assert Columns(("ph",)).spec == {"class": "Columns", "names": ("ph",)}
+    assert list(SOIL.spec) == ["class", "names", "classes"]
+    assert Columns(("t",), offsets=(1e12,))(np.array([[1e12 + 3]])).tolist() == [[3.0]]
 
 
 def test_features_are_cached_and_columns_are_not(cache):

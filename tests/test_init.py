@@ -17,12 +17,13 @@ from earthtie_lite.paper import towers
 FOLDER = Path(et.__file__).parent
 ROOT = FOLDER.parent
 PARTS = {  # the modules of each folder: one imports those before it, never those after it
-    "": "coords distributed config losses files sample places features encoders modalities model "
-    "runs train tasks probes maps progress",
+    "": "coords distributed config losses files sample frames places features encoders modalities "
+    "model runs train tasks probes maps progress",
     "paper": "catalogue files fetch bulk towers observations wikipedia sources terrain labels "
     "miniatures",
     "results": "protocol intervals scoring tables charts peers retrieval variants",
-    "interfaces": "tablefiles tables embedder pixels grid lazy similarity console training cli",
+    "interfaces": "textfiles tablefiles tables embedder pixels grid lazy similarity console "
+    "training cli",
 }
 ORDER = [f"{part}.{name}".lstrip(".") for part in PARTS for name in PARTS[part].split()]
 EXCEPTIONS = {  # upward imports: module, function, what it imports
@@ -30,11 +31,12 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
     ("features", "from_spec", "earthtie_lite.paper.towers"),
     ("model", "embed", "earthtie_lite.interfaces.lazy"),
     ("encoders", "embed", "earthtie_lite.interfaces.lazy"),
+    ("coords", "as_lonlat", "earthtie_lite.places"),
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 2_660),
-    ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_350),
+    ("core", ["earthtie_lite/*.py"], 2_950),
+    ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_455),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
     ("results", ["earthtie_lite/results/*.py"], 900),
     ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_200),
@@ -159,7 +161,8 @@ def test_each_exception_is_one_import_in_one_function():
     found = [(n, function, module) for n in ORDER for module, function, _ in imports(n)]
     upwards = [f for f in found if f[2].startswith("earthtie_lite.") and f[2].count(".") == 2]
     upwards = [f for f in upwards if "." not in f[0]]
-    assert sorted(upwards) == sorted(EXCEPTIONS)
+    assert sorted(upwards) == sorted(rule for rule in EXCEPTIONS if rule[2].count(".") == 2)
+    assert set(EXCEPTIONS) <= set(found)
 
 
 @pytest.mark.parametrize("path", FILES, ids=dotted)

@@ -1,16 +1,23 @@
 """Modalities: the embedded sample, and tables of the user."""
 
+from datetime import date
+from decimal import Decimal
+
+import dask.dataframe as dd
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 import earthtie_lite as et
 from earthtie_lite import modalities, sample as embedded
 from earthtie_lite.coords import block_ids, hold_out, sample_sphere
 from earthtie_lite.features import read_images
-from earthtie_lite.modalities import NAMES, PATCH_PIXELS, as_modalities, thinned_names
+from earthtie_lite.modalities import NAMES, PATCH_PIXELS, as_modalities, far_out, thinned_names
 
 
 def test_modalities_and_tasks_share_no_coordinate(sample):
@@ -90,8 +97,22 @@ SOIL = {"name": "soil", "lonlat": [[10.0, 20.0], [30.0, 40.0]], "features": np.e
             (et.Modality, SOIL | {"features": bad}, r"must have shape \(2, D\), one row per place")
             for bad in (np.eye(3), np.ones(2), np.ones((2, 0)))
         ),
-        (et.Modality, SOIL | {"features": [[1, 2], [np.nan, 3]]}, "must be finite, not in row 1"),
-        (et.Modality, SOIL | {"features": [[np.inf, 2], [1, 3]]}, "must be finite, not in row 0"),
+        *(
+            (et.Modality, SOIL | {"features": [[1, 2], [bad, 3]]}, "must be finite .* in row 1: le")
+            for bad in (np.nan, -np.inf, 1e39, -3.4e38, np.float32(9.96921e36), 2e30)
+        ),
+        *(
+            (
+                et.Modality,
+                SOIL | {"features": np.array(bad)},
+                "'soil' lose their .*: subtract the m",
+            )
+            for bad in ([[1.7e12], [1.7e12 + 9000]], [[1, 2**30], [2, 2**30 + 9]])
+        ),
+        *(
+            (et.Modality, SOIL | {"features": np.array([[1], [2]]).astype(bad)}, "must be numbers")
+            for bad in ("M8[s]", "m8[s]", complex)
+        ),
         (et.Modality, SOIL | {"features": np.ones((2, 4))}, "'soil' are constant"),
         (et.Modality, SOIL | {"features": [["a"], ["b"]]}, "'soil' must be numbers"),
         (et.Modality, SOIL | {"lonlat": [[20, 100.0], [3, 4]]}, "latitude must lie in .* in row 0"),
@@ -154,7 +175,7 @@ def test_numbers_may_be_text_and_places_may_be_a_geometry(table):
 def test_a_missing_value_is_refused_with_its_row_and_what_to_do(table, settings, column, value):
     table.loc[1, column] = value
     message = f"1 of 3 rows lack a value, the first is row 1, in column '{column}'"
-    with pytest.raises(ValueError, match=f"{message}.*missing='drop'"):
+    with pytest.raises(ValueError, match=rf"{message}.*\(missing: drop\)"):
         from_frame(table, **settings)
 
 
@@ -181,25 +202,40 @@ def test_rows_that_lack_a_value_are_dropped_and_counted_on_request(table):
         ({}, {"text": ["name"]}, r"text and images must be one column, got \['name'\]"),
         *(({}, {k: ["silt"]}, r"columns \['silt'\] not found") for k in ("features", "categories")),
         *(({}, {k: "silt"}, r"columns \['silt'\] not found") for k in ("text", "images")),
-        ({}, {"features": []}, r"columns \[\] not found"),
+        ({}, {"features": []}, "give either features"),
         *(({}, {k: ["flat"]}, r"\['flat'\] are constant") for k in ("features", "categories")),
         ({}, {"lon": "longitude"}, "longitude 'longitude' is not one of the columns"),
         ({}, {"missing": "skip"}, r"unknown missing 'skip': expected one of \('error', 'drop'\)"),
         ({}, {"duplicates": "last"}, "unknown duplicates 'last'"),
-        ({"lat": [52.5, None, 3]}, {}, "latitude is missing .* in row 1.*missing='drop'"),
+        ({"lat": [52.5, None, 3]}, {}, "latitude is missing .* in row 1.*missing: drop"),
         ({"lat": [52.5, 48, 120]}, {}, r"latitude must lie in \[-90, 90\], got 120 in row 2"),
         ({"lon": ["13,4", "2,3", "36,8"]}, {}, "longitude must be .*'13,4' in row 0; decimal com"),
         ({"lat": ["52.5", "48.9", "south"]}, {"missing": "drop"}, "latitude .*'south' in row 2"),
-        ({}, {"features": ["name"]}, "column 'name' must hold finite numbers, got 'Berlin' in"),
-        ({"ph": [5.1, "n.a.", 1]}, {"missing": "drop"}, r"got 'n\.a\.' in row 1; for text"),
+        ({}, {"features": ["name"]}, "column 'name' must hold finite numbers.*, got 'Berlin' in"),
+        ({"ph": [5.1, "n.a.", 1]}, {"missing": "drop"}, r"got 'n\.a\.' in row 1; text goes to te"),
         ({"ph": ["5,1", "7,0", "6,6"]}, {}, r"got '5,1' in row 0; decimal commas are not supp"),
-        ({"ph": [5.1, 1e39, 1]}, {}, r"finite numbers, got 1e\+39 in row 1"),
-        ({"ph": pd.Timestamp("2020-01-01")}, {}, "finite numbers, got Timestamp"),
+        *(
+            ({"ph": [5.1, big, 1]}, {}, rf"1e30 in size, got .* in row 1;.*\(nodata: {shown}\)")
+            for big, shown in ((1e39, r"1e\+39"), ("-3.4028235e+38", r"-3\.4028235e\+38"))
+        ),
+        *(
+            ({"ph": pd.Series([time] * 3)}, {}, "got .* in row 0; .*times become numbers")
+            for time in (
+                pd.Timestamp("2020-01-01"),
+                pd.Timedelta(1),
+                pd.Period("2020", "D"),
+                date.min,
+            )
+        ),
+        *(({"ph": [1, bad, 3]}, {}, "finite numbers.*in row") for bad in (1j, "inf", [2], "0x1")),
+        ({"ph": [1, -9999, "-9999.0"]}, {"nodata": -9999}, "2 of 3 rows lack .* is row 1, in"),
+        (lambda table: table.assign(ph=["1", "2", "x"]).set_axis([2, 3, 9]), {}, r"2 \(index 9\)"),
+        (lambda table: table.assign(ph=["NA", 1, 2]).set_index("name"), {}, r"0 \(name 'Berlin'\)"),
         ({"name": ["Berlin", 7, "Nairobi"]}, {"text": "name"}, "must be text, got 7 in row 1"),
         *(({"ph": np.nan}, {"missing": x}, "none of the 3 rows") for x in ("error", "drop")),
-        ("soil.csv", {}, "expected a data frame, got str; read the file first"),
+        ("soil.csv", {}, "expected places, got 'soil.csv'"),
         (lambda table: table[:0], {}, "the table has no rows"),
-        (lambda table: pd.concat([table, table], axis=1), {}, "names of columns must differ"),
+        (lambda table: pd.concat([table, table["ph"]], axis=1), {}, r"\['ph'\] .*not once"),
         # Rows are counted before any was dropped.
         ({"ph": [np.nan, 7, np.inf]}, {"missing": "drop"}, "got inf in row 2"),
         ({"ph": [np.nan, 7, 6], "lat": [1, 2, 120]}, {"missing": "drop"}, "got 120 in row 2"),
@@ -211,6 +247,163 @@ def test_unusable_tables_and_settings_are_refused(table, changes, settings, mess
         changes = table.assign(**changes)
     with pytest.raises(ValueError, match=message):
         from_frame(changes(table) if callable(changes) else changes, **settings)
+
+
+def at_random(**columns):
+    """Return a table of some values at random places."""
+    n = len(next(iter(columns.values())))
+    places = sample_sphere(n, np.random.default_rng(7))
+    return pd.DataFrame(places, columns=["lon", "lat"]).assign(**columns)
+
+
+MARKS = [-9999, -999.0, -99.9, 9999, -32768, 65535, -(2.0**31), 1e20]
+ORDINARY = {
+    "12 to 18": lambda rng, n: rng.uniform(12, 18, n),
+    "temperatures": lambda rng, n: rng.normal(15, 8, n),
+    "elevations": lambda rng, n: rng.uniform(-400, 8848, n),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "mark"),  # an elevation of -999 may be true
+    [(k, mark) for k in ORDINARY for mark in MARKS if k != "elevations" or abs(mark) > 9999],
+)
+@pytest.mark.parametrize(("n", "marked"), [(6, 1), (300, 10), (300, 200)])
+def test_marks_of_missing_values_are_warned_of_once_or_taken_as_missing(kind, mark, n, marked):
+    ph = ORDINARY[kind](np.random.default_rng(0), n)
+    ph[n - marked :] = mark
+    told = rf"^{marked} of {n} values of column 'ph' lie far .* in row {n - marked}: .*\(nodata: "
+    for make in (from_frame, lambda x: et.Modality("soil", x[["lon", "lat"]], x[["ph"]])):
+        with pytest.warns(UserWarning, match=told.replace("'ph'", "('ph'|0)")) as said:
+            make(at_random(ph=ph))
+        assert [note.filename for note in said] == [__file__]
+    for written in (ph, ph.astype(np.float32), ph.astype(str)):
+        with pytest.warns(UserWarning, match=f"^left out {marked} of {n} rows, which lack") as said:
+            m = from_frame(at_random(ph=written), nodata=[mark, -5e5], missing="drop")
+        assert len(said) == 1
+        np.testing.assert_array_equal(m.features[:, 0], np.float32(ph[: n - marked]))
+
+
+@pytest.mark.parametrize(
+    "nodata", [-3.4e38, -3.4028234663852886e38, -3.4028235e38, np.float32(-3e38)]
+)
+@pytest.mark.filterwarnings("ignore:left out 1 of")
+def test_nodata_beyond_training_is_found_as_float32(nodata):
+    table = at_random(ph=[12.0, 13.0, float(np.float32(nodata)), 18.0])
+    assert len(from_frame(table, nodata=nodata, missing="drop")) == 3
+
+
+@pytest.mark.parametrize("value", [-7777.5, 1e6, 1e15, -1e25])
+def test_values_far_out_of_the_rest_are_warned_of_too(value):
+    values = np.random.default_rng(0).normal(15, 3, 300)
+    values[[5, 9]] = value
+    assert np.flatnonzero(far_out(values)).tolist() == [5, 9]
+
+
+def test_ordinary_values_are_never_called_far_out():
+    rng, places = np.random.default_rng(0), embedded.places()
+    skewed = {
+        **ORDINARY,
+        "log-normal": lambda rng, n: rng.lognormal(0, 2, n),
+        "population": lambda rng, n: rng.choice(places["population"].to_numpy(float), n),
+        "rain": lambda rng, n: np.where(rng.uniform(size=n) < 0.7, 0, rng.gamma(0.5, 10, n)),
+        "mostly zero": lambda rng, n: rng.lognormal(size=n) * (rng.uniform(size=n) > 0.97),
+        "flags": lambda rng, n: 1.0 * (rng.uniform(size=n) < 0.02),
+        "years": lambda rng, n: rng.integers(1900, 2030, n).astype(float),
+        "counts": lambda rng, n: rng.negative_binomial(0.3, 0.01, n).astype(float),
+        "ranks": lambda rng, n: rng.permutation(n) + 1.0,
+        "constant": lambda rng, n: np.full(n, 0.1),
+    }
+    for kind, draw in skewed.items():
+        for n in (1, 2, 40, 300, 12_000):
+            for _ in range(12):
+                assert not far_out(draw(rng, n)).any(), (kind, n)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("values", "offset"),
+    [
+        (1.7e12 + 1000.0 * np.arange(600), True),
+        (np.int64(1.7e12) + 1000 * np.arange(600), True),
+        (101_325_000 + np.random.default_rng(0).normal(size=600), True),
+        (2020 + np.arange(600) / 600_000, True),
+        (np.arange(600) + 1900, False),
+        (np.random.default_rng(0).lognormal(0, 2, 600), False),
+    ],
+)
+def test_differences_survive_float32_in_training_and_in_a_saved_model(values, offset, tmp_path):
+    table = at_random(time=values, soil=["clay", "sand"] * 300, ph=np.arange(600) % 7)
+    for categories, first in ((None, 0), (["soil"], 1)):
+        m = from_frame(table, features=["ph", "time"], categories=categories)
+        assert (m.featuriser.offsets != ()) == ("offsets" in m.featuriser.spec) == offset
+        expected = (values - values.mean()) / values.std()
+        found = m.features[:, 1].astype(float)
+        np.testing.assert_allclose((found - found.mean()) / found.std(), expected, atol=1e-3)
+        np.testing.assert_array_equal(m.features[:, 0], table["ph"])
+        encoder = et.LocationEncoder(et.SphericalHarmonics(2), 8, 1, 4)
+        model = et.EarthTie(encoder, {"own": 2 + 2 * first}, {"own": m.featuriser})
+        model.head("own").fit_statistics(torch.from_numpy(m.features))
+        model.save_pretrained(tmp_path / f"model {first}")
+        again = et.load_pretrained(str(tmp_path / f"model {first}"))
+        z = again.embed_modality("own", table)
+        del model.featurisers["own"]
+        np.testing.assert_array_equal(z, model.embed_modality("own", m.features))
+        assert len(np.unique(z, axis=0)) > 590
+
+
+def test_columns_without_differences_are_constant():
+    for values in ([1.7e12] * 9, [0.1 + 0.2, 0.3] * 9, 1e-50 * np.arange(1, 9)):
+        with pytest.raises(ValueError, match=r"\['ph'\] are constant"):
+            from_frame(at_random(ph=values))
+
+
+WORDS = ["NA", "n/a", "NULL", "nan", "\\N", "#N/A", "<NA>", "None", " ", "", None, np.nan]
+
+
+@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.filterwarnings("ignore:left out 1 of")
+def test_marks_are_missing_in_numbers_and_categories_but_not_in_text(word):
+    table = at_random(ph=["1.5", word, "3"], soil=["clay", word, "Sand"])
+    for settings in ({"features": ["ph"]}, {"categories": ["soil"]}):
+        with pytest.raises(ValueError, match=r"1 of 3 rows lack a value, the first is row 1"):
+            from_frame(table, **settings)
+        m = from_frame(table, missing="drop", **settings)
+        np.testing.assert_array_equal(m.lonlat, table.loc[[0, 2], ["lon", "lat"]])
+    named = isinstance(word, str) and word.strip() != ""
+    assert len(from_frame(table, text="soil", missing="drop")) == 2 + named
+
+
+def test_the_code_of_namibia_is_a_class_among_codes_of_two_letters():
+    codes = at_random(c=["NA", "DE", "ZA", "NA"])
+    assert from_frame(codes, categories=["c"]).featuriser.classes == (("c", ("DE", "NA", "ZA")),)
+    for others in (["DE", "other"], ["de", "za"], ["DE", "n/a"], ["A", "B"], [1, 2]):
+        with pytest.raises(ValueError, match="lack a value"):
+            from_frame(at_random(c=["NA", *others]), categories=["c"])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "Int64",
+        "Float32",
+        "category",
+        "string",
+        object,
+        "int64[pyarrow]",
+        "double[pyarrow]",
+        Decimal,
+    ],
+)
+def test_numbers_of_any_type_and_tables_of_any_library_are_read(kind):
+    numbers = pd.Series([3, 1, 10])
+    numbers = numbers.map(Decimal) if kind is Decimal else numbers.astype(kind)
+    table = at_random(ph=numbers, dry=[True, False, True])
+    assert from_frame(table, features=["ph", "dry"]).features.tolist() == [[3, 1], [1, 0], [10, 1]]
+    table["ph"] = table["ph"].astype(object).astype(float)
+    for source in (pl.DataFrame(table), pa.Table.from_pandas(table), dd.from_pandas(table)):
+        m = from_frame(source, features=["ph"])
+        assert m.featuriser(source).ravel().tolist() == m.features.ravel().tolist() == [3, 1, 10]
 
 
 @pytest.fixture
@@ -239,11 +432,12 @@ def test_image_files_are_encoded_by_filters_from_outside_the_held_out_blocks(pho
     assert from_frame(photos[~kept], featuriser=filters, **settings).featuriser is filters
     (tmp_path / "7.png").unlink()
     photos.loc[3, "file"] = None
+    lines = photos.set_axis(range(2, 42)).rename_axis("line")
     with (
         pytest.warns(UserWarning, match="left out 1 of"),
-        pytest.raises(ValueError, match=r"image of row 7, .*7\.png, cannot be read: .*No such"),
+        pytest.raises(ValueError, match=r"row 7 \(line 9\), .*7\.png, cannot be read: .*No such"),
     ):
-        from_frame(photos, missing="drop", **settings)
+        from_frame(lines, missing="drop", **settings)
 
 
 @pytest.fixture
@@ -280,12 +474,10 @@ def test_doubtful_places_give_a_warning_that_counts_the_rows_of_the_table(repeat
         assert len(from_frame(table, missing="drop")) == 4
     assert "left out 1 of 5 rows" in str(record[0].message)
     assert "1 of 4 places are duplicated, the first in row 4: " in str(record[1].message)
-    kenya = embedded.places().query("country == 'KE'")[:50]
-    with pytest.warns(UserWarning, match="of 50 places are probably swapped, the first in row 0"):
-        from_frame(kenya, lon="lat", lat="lon", text="name")
-    lost = kenya.assign(lon=[0.0, *kenya["lon"][1:]], lat=[0.0, *kenya["lat"][1:]])
-    with pytest.warns(UserWarning, match=r"1 of 50 places are at \(0, 0\), the first in row 0"):
-        from_frame(lost, text="name")
+    named = pd.concat([gone, repeated]).set_axis(range(10, 15)).rename_axis("line")
+    with pytest.warns(UserWarning, match="left out|places are") as record:
+        from_frame(named, missing="drop")
+    assert "duplicated, the first in row 4 (line 14): " in str(record[1].message)
 
 
 def test_modalities_are_accepted_alone_in_a_sequence_or_in_a_mapping(three):

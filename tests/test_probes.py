@@ -10,11 +10,12 @@ from sklearn.linear_model import Ridge, RidgeClassifier
 from sklearn.model_selection import GroupKFold
 
 import earthtie_lite as et
-from earthtie_lite.coords import block_ids, sample_sphere, unit_vectors
+from earthtie_lite.coords import block_ids, great_circle_km, sample_sphere, unit_vectors
 from earthtie_lite.probes import (
     CELL_KM,
     FOLDS,
     PENALTIES,
+    Interpolation,
     draw_split,
     fit_probe,
     fit_ridge,
@@ -29,8 +30,15 @@ NOISE = np.random.default_rng(5).normal(size=(N, 40))
 LINEAR = Task("plane", LONLAT, 100 + Z @ np.arange(8.0), "regression", "m")
 SIDES = Task("sides", LONLAT, Z[:, :3].argmax(axis=1), "classification", "side")
 SMOOTH = Task("height", LONLAT, 1000 * unit_vectors(LONLAT)[:, 2], "regression", "m")
-NEAR = np.random.default_rng(0).uniform([10, 10], [10.5, 10.5], (200, 2))
-TOWN = Task("town", NEAR, NEAR[:, 0], "regression", "m")
+
+
+def region(west, south, east, north, n=400):
+    """Return a task that a linear probe solves, at places in a box."""
+    lonlat = np.random.default_rng(0).uniform([west, south], [east, north], (n, 2))
+    return Task("region", lonlat, 100 + Z[:n] @ np.arange(8.0), "regression", "m")
+
+
+CITY, COUNTRY, CONTINENT = (2.1, 48.7, 2.6, 49.0), (-124, 33, -115, 42), (-15, -30, 45, 35)
 SPLITS = pytest.mark.parametrize("split", ["random", "block"])
 
 
@@ -80,15 +88,16 @@ def test_scores_that_are_known_in_advance(task, z, probe, metric, low, high, spl
     assert np.isnan(row["penalty"]) == (probe == "neighbours")
 
 
-def test_an_embedding_that_only_identifies_blocks_fails_in_the_block_split():
+def test_what_only_tells_blocks_or_neighbours_apart_fails_in_the_block_split():
     # A target that is constant in each block, and an embedding that only tells blocks apart.
     many = sample_sphere(15_000, np.random.default_rng(7))
     lonlat = many[block_ids(many, CELL_KM) % 5 == 0]
     names, block = np.unique(block_ids(lonlat, CELL_KM), return_inverse=True)
     target = np.random.default_rng(3).normal(size=len(names))[block]
     task, z = Task("blocks", lonlat, target, "regression", "m"), np.eye(len(names))[block]
-    assert et.probe(z, task, 1000, "random", seeds=1)["score"][0] > 0.95
-    assert et.probe(z, task, 1000, "block", seeds=1)["score"][0] < 0.05
+    for model in (z, Interpolation(5)):
+        assert et.probe(model, task, 1000, "random", seeds=1)["score"][0] > 0.9
+        assert et.probe(model, task, 1000, "block", seeds=1)["score"][0] < 0.05
 
 
 @SPLITS
@@ -108,6 +117,31 @@ def test_cross_validation_keeps_groups_together(split, monkeypatch):
     assert len(folds) == 5
     for train, held_out in folds:
         assert not set(groups[train]) & set(groups[held_out])
+
+
+@pytest.mark.parametrize(
+    ("box", "given", "block_km"),
+    [
+        (CITY, None, 5),
+        (COUNTRY, None, 200),
+        (CONTINENT, None, 1000),
+        ((-180, -90, 180, 90), None, 1000),
+        (COUNTRY, 100, 100),
+        (CITY, 2.0, 2),
+    ],
+)
+def test_a_region_is_scored_in_blocks_of_its_size(box, given, block_km):
+    task = region(*box)
+    (row,) = et.probe(Z[:400], task, 50, seeds=1, block_km=given).to_dict("records")
+    part, blocks = draw_split(task.lonlat, "block", 0, given), block_ids(task.lonlat, block_km)
+    scored = set(blocks[part.scored])
+    assert (row["block_km"], row["n_blocks"]) == (block_km, len(scored))
+    assert len(scored) == round(len(set(blocks)) / 4) >= 5
+    assert not set(blocks[part.pool]) & scored
+    assert row["n_test"] == len(part.scored) == np.isin(blocks, list(scored)).sum()
+    assert row["score"] > 0.99
+    predict = fit_probe(et.UnitVectors(), task, range(100))
+    assert predict(task.lonlat).shape == (400,)
 
 
 def test_standardisation_and_penalty_do_not_depend_on_the_scored_places():
@@ -136,8 +170,9 @@ def test_scores_have_one_row_per_draw_and_are_repeatable():
     assert one["seed"].tolist() == [0, 1, 2]
     assert one["score"].nunique() == 3
     assert (set(one["embedding"]), set(one["n_labels"])) == ({"mine"}, {50})
-    columns = "embedding task split probe n_labels seed metric score score_seen n_test penalty"
-    assert list(one) == columns.split()
+    columns = "embedding task split block_km n_blocks probe n_labels seed metric score score_seen"
+    assert list(one) == [*columns.split(), "n_test", "penalty"]
+    assert one[["block_km", "n_blocks"]].isna().all(axis=None)
     pd.testing.assert_frame_equal(one.assign(embedding="ndarray"), two)
 
 
@@ -154,6 +189,53 @@ def test_a_summary_has_the_mean_of_each_group_and_a_t_interval_if_there_are_draw
     assert np.isnan([single["low"], single["high"]]).all()
 
 
+def test_a_summary_keeps_sizes_of_blocks_apart_and_does_without_them():
+    old = pd.DataFrame({"task": "t", "split": "block", "probe": "ridge", "n_labels": 9}, range(4))
+    old = old.assign(metric="R2", embedding="e", score=[1.0, 2.0, 3.0, 4.0])
+    assert et.summarise(old)["mean"].tolist() == [2.5]
+    new = et.summarise(old.assign(block_km=[np.nan, 50, np.nan, 50]))
+    assert new["mean"].tolist() == [2, 3]
+    assert list(new)[:4] == ["task", "split", "block_km", "probe"]
+    assert np.isnan(new["block_km"][0])
+    assert list(new.drop(columns="block_km")) == list(et.summarise(old))
+
+
+def interpolated(task, labelled, lonlat, k):
+    """Weight the k nearest labels of a place by one over the distance, the slow way."""
+    km = great_circle_km(np.repeat([lonlat], len(labelled), axis=0), task.lonlat[labelled])
+    near = np.argsort(km)[:k]
+    target, weight = task.target[labelled][near], 1 / np.maximum(km[near], 1e-9)
+    if task.kind == "classification":
+        return np.bincount(target, weight).argmax()
+    return target @ weight / weight.sum()
+
+
+@SPLITS
+@pytest.mark.parametrize("k", [1, 5, 50])
+@pytest.mark.parametrize("task", [SMOOTH, SIDES], ids=["regression", "vote"])
+def test_interpolation_weights_the_nearest_labels_by_their_inverse_distance(task, k, split):
+    part = draw_split(LONLAT, split, 0)
+    labelled, scored = part.labels(200, 0), part.scored
+    expected = np.array([interpolated(task, labelled, place, k) for place in LONLAT[scored]])
+    want = score(expected, task.target[scored], task.target[labelled], task.kind)
+    (row,) = et.probe(Interpolation(k), task, 200, split, seeds=1).to_dict("records")
+    assert (row["embedding"], row["probe"]) == (f"IDW (k = {k})", "IDW")
+    assert row["score"] == pytest.approx(want["score"], abs=1e-9)
+    assert np.isnan(row["penalty"])
+    got = fit_probe(Interpolation(k), task, labelled)(LONLAT[scored])
+    np.testing.assert_allclose(got, expected)
+
+
+def test_a_place_with_a_label_takes_it_also_across_the_date_line_and_at_a_pole():
+    rows = np.arange(300)
+    for task in (SMOOTH, SIDES):
+        predict = fit_probe(Interpolation(5), task, rows)
+        np.testing.assert_allclose(predict(LONLAT[rows]), task.target[rows])
+    edge = Task("edge", [[180, 0], [170, 0], [0, 90]], [1.0, 2.0, 3.0], "regression", "m")
+    got = fit_probe(Interpolation(3), edge, range(3))([[-180, 0], [77, 90]])
+    np.testing.assert_allclose(got, [1, 3])
+
+
 def test_a_fitted_probe_predicts_at_any_place_from_its_rows_only():
     target = SMOOTH.target.copy()
     target[500:] = 1e9
@@ -161,6 +243,11 @@ def test_a_fitted_probe_predicts_at_any_place_from_its_rows_only():
     predict = fit_probe(et.SphericalHarmonics(3), task, np.arange(500))
     got = predict([[10.0, 0.0], [20.0, 30.0], [0.0, 90.0]])
     np.testing.assert_allclose(got, [0, 500, 1000], atol=5)
+
+
+def few(box, block_km=None, n=400):
+    """Return arguments for places in a box."""
+    return {"task": region(*box, n=n), "model": et.UnitVectors(), "block_km": block_km}
 
 
 @pytest.mark.parametrize(
@@ -171,13 +258,21 @@ def test_a_fitted_probe_predicts_at_any_place_from_its_rows_only():
         (et.probe, {"probe": "logistic"}, "needs classes, task 'plane' is a regression"),
         *((et.probe, {"seeds": x}, "seeds must be an integer of at least 1") for x in (0, True)),
         *((et.probe, {"n_labels": x}, "must be an integer of at least 10") for x in (5, 99.5)),
-        (et.probe, {"n_labels": 2900}, r"2900 labels were asked for, only \d+ places may be"),
-        (et.probe, {"task": TOWN, "model": et.UnitVectors()}, "only 0 places may be used"),
+        (et.probe, {"n_labels": 2900}, r"2900 labels were asked for, the split leaves only \d+: a"),
+        (et.probe, few(CITY, 1000), "in 1 blocks of 1000 km, .* at least 12: .*block_km: 5"),
+        (et.probe, few(COUNTRY, 500), r"in 8 blocks of 500 km, .* at least 12: .*block_km: 200"),
+        (et.probe, few(COUNTRY, 0), "the size of a block must be positive"),
+        (et.probe, few(COUNTRY, n=15), "15 places lie in 15 blocks of 1 km, 20 are needed: add"),
+        (et.probe, few(COUNTRY, n=22), r"only 5 of 22 places .* 10 are needed: .* \(block_km\)"),
+        (et.probe, {**few(COUNTRY, n=15), "split": "random"}, r"2 of 15 places .*: add places$"),
+        (et.probe, {**few(COUNTRY, n=90), "n_labels": 80}, "80 labels .* split leaves only"),
+        (et.probe, {"model": Interpolation(), "probe": "MLP"}, "without a probe, got 'MLP': leave"),
+        (et.probe, {"model": Interpolation(60)}, r"60 nearest labels \(k\) were .*, there are 50"),
         (et.probe, {"model": Z[:-1]}, r"embeddings must have shape \(3000, D\), got \(2999, 8\)"),
         (et.probe, {"model": Z[:, 0]}, r"shape \(3000, D\), got \(3000,\)"),
         (et.probe, {"model": np.where(Z > 3, np.nan, Z)}, "embeddings must be finite"),
         (fit_probe, {"rows": range(100)}, "a model or an encoding"),
-        (fit_probe, {"task": TOWN, "model": et.UnitVectors(), "rows": range(100)}, "single cell"),
+        (fit_probe, {"model": et.UnitVectors(), "rows": [7, 7]}, "lie in a single block"),
         *(
             (fit_probe, {"model": et.UnitVectors(), "rows": rows}, "numbers from 0 to 2999")
             for rows in ([], [0, 3000], [0.5], [-1])

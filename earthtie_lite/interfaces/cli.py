@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from .console import (
-    FILE,
+    TABLE,
     Commands,
     bar,
     check_target,
     hint,
-    in_lines,
     open_model,
     read_table,
     with_lat,
@@ -61,7 +60,7 @@ def models() -> None:
 
 
 @main.command(epilog="\b\nExample:\n  earthtie embed places.csv embedded.parquet --model melt3")
-@click.argument("source", type=FILE)
+@click.argument("source", type=TABLE)
 @click.argument("target", type=PATH)
 @with_model
 @with_lon
@@ -73,15 +72,16 @@ def models() -> None:
 def embed(source: Path, target: Path, model: str, overwrite: bool, **options: Any) -> None:
     """Join embeddings to a table of places.
 
-    SOURCE and TARGET end in .csv, .csv.gz or .parquet and may be larger than memory. The cells of
-    a CSV file stay text; coordinates and embeddings are numbers.
+    SOURCE is text with any separator, Parquet or a folder of its parts, GeoPackage, GeoJSON,
+    Shapefile, FlatGeobuf or Excel. TARGET ends in .csv, .csv.gz or .parquet. Both may be larger
+    than memory. The cells of text stay text; coordinates and embeddings are numbers.
     """
-    from .tablefiles import kind
+    from . import tablefiles
     from .tables import embed_file
 
     with wrong_use():
-        for path in (source, target):
-            kind(path)
+        tablefiles.kind(source)
+        tablefiles.check_target(target)
     check_target(target, overwrite)
     started = time.perf_counter()
     with bar("rows") as progress:
@@ -149,11 +149,12 @@ def map_(
 )
 @click.argument("longitude", type=click.FloatRange(-180, 180))
 @click.argument("latitude", type=click.FloatRange(-90, 90))
-@click.argument("places", type=FILE)
+@click.argument("places", type=TABLE)
 @click.option("--count", default=10, type=COUNT, help="Rows to print.")
 @with_model
 @with_lon
 @with_lat
+@with_missing("a place", "error", "drop")
 def nearest(
     longitude: float,
     latitude: float,
@@ -162,16 +163,18 @@ def nearest(
     model: str,
     lon: str | None,
     lat: str | None,
+    missing: str,
 ) -> None:
     """Print the places that are most similar to one place.
 
     The rows of the table PLACES that are most similar to LONGITUDE and LATITUDE are printed.
     """
     from . import tables
+    from .tablefiles import about
 
-    table, made = read_table(places), open_model(model)
-    with in_lines(places):
-        found = tables.nearest(made, (longitude, latitude), table, count, lon, lat)
+    table, made = read_table(places, lon, lat), open_model(model)
+    with about(places):
+        found = tables.nearest(made, (longitude, latitude), table, count, lon, lat, missing)
     found = found.assign(similarity=found["similarity"].round(3), km=found["km"].round(1))
     click.echo(found.to_string(index=False, na_rep=""))
 
@@ -209,13 +212,14 @@ def grid(
     from ..files import human
     from .grid import check_name, embed_grid, part_of
     from .pixels import make_grid
+    from .tables import embed_places
 
     with wrong_use():
         check_name(target)
     check_target(target, overwrite)
     made = open_model(model)
     height, width = make_grid(bounds, resolution, crs).shape
-    depth = len(bands) or made.embed(np.zeros((1, 2))).shape[1]
+    depth = len(bands) or embed_places(made, np.zeros((1, 2))).shape[1]
     size = human(4 * height * width * depth)
     click.echo(f"{width:,} x {height:,} pixels, {depth} bands: {size} before compression")
     stopped = f"The same command goes on after the last whole tile; until then {part_of(target)} "

@@ -1,7 +1,6 @@
 """Shared parts of the commands: options, one-line errors, checks before work starts, bars."""
 
 import contextlib
-import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ..model import EarthTie
 
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+TABLE = click.Path(exists=True, path_type=Path)  # a folder may hold parts of Parquet
 with_lon = click.option(
     "--lon", metavar="NAME", help="Column of longitude, if its name is unusual."
 )
@@ -47,7 +46,7 @@ class Command(click.Command):
                 raise  # the reader of the output has gone; click exits silently
             except (ValueError, OSError, ImportError) as error:
                 said = str(error).removeprefix(f"[Errno {getattr(error, 'errno', None)}] ")
-                raise click.ClickException(as_typed(said)) from error
+                raise click.ClickException(said) from error
             except KeyboardInterrupt as interrupt:
                 click.echo(f"\nInterrupted. {interrupt}".rstrip(), err=True)
                 raise click.exceptions.Exit(130) from None
@@ -55,27 +54,7 @@ class Command(click.Command):
 
 def _show_warning(message: Warning | str, *where: Any, **more: Any) -> None:
     """Show a warning in one line."""
-    click.echo(f"Warning: {as_typed(str(message))}", err=True)
-
-
-def as_typed(message: str) -> str:
-    """Turn Python's arguments into the command's options: missing='drop' into --missing drop."""
-    for option in click.get_current_context().command.params:
-        if isinstance(option, click.Option):
-            message = _said_as(option, message)
-    return message
-
-
-def _said_as(option: click.Option, message: str) -> str:
-    """Replace one option by its command-line form; file names and other text stay."""
-    typed, name = option.opts[0], rf"\b{option.name}"
-    values = r"'(\w+)'|(\d+)" if not option.is_flag else "()True"
-    message = re.sub(
-        rf"{name}=(?:{values})?(?![\w./'])",
-        lambda found: " ".join([typed, *filter(None, found.groups())]),
-        message,
-    )
-    return re.sub(rf"{name}\b(?!=)", typed, message) if "_" in str(option.name) else message
+    click.echo(f"Warning: {message}", err=True)
 
 
 class Commands(click.Group):
@@ -84,41 +63,27 @@ class Commands(click.Group):
     command_class = Command
 
 
-@contextlib.contextmanager
-def in_lines(path: Path) -> Iterator[None]:
-    """Replace row numbers in errors and warnings by the lines of the file."""
-    from .tablefiles import row_of
+def read_table(path: Path, lon: str | None = None, lat: str | None = None) -> "pd.DataFrame":
+    """Read a whole table: the cells of text as text, with their lines as the index."""
+    import itertools
 
-    def named(message: str) -> str:
-        found = r"(?<!['\w/])row (\d+)(?![\w.])"  # not in a cell or the name of a file
-        return re.sub(found, lambda row: row_of(path, int(row[1])), message)
-
-    try:
-        with warnings.catch_warnings(record=True) as noted:
-            warnings.simplefilter("always", UserWarning)
-            yield
-    except ValueError as error:
-        raise ValueError(named(str(error))) from error
-    finally:
-        for note in noted:
-            warnings.warn(named(str(note.message)), note.category, stacklevel=3)
-
-
-def read_table(path: Path) -> "pd.DataFrame":
-    """Read a whole table: the cells of CSV as text, the geometry of GeoParquet as geometry."""
-    import geopandas as gpd
     import pandas as pd
     import pyarrow as pa
 
+    from ..places import as_frame
     from .tablefiles import kind, open_rows
 
     with wrong_use():
-        found = kind(path)
-    rows = open_rows(path, 100_000)
-    if found == ".csv":
-        return pa.Table.from_batches(list(rows.batches), rows.schema).to_pandas()
-    read = gpd.read_parquet if b"geo" in (rows.schema.metadata or {}) else pd.read_parquet
-    return read(path).reset_index(drop=True)
+        kind(path)
+    opened = open_rows(path, 100_000, lon, lat)
+    batches, numbers = [], []
+    for batch, part in opened.parts:
+        batches.append(batch)
+        numbers.append(part)
+    table = as_frame(pa.Table.from_batches(batches, opened.schema))
+    if opened.unit == "line":
+        table.index = pd.Index(list(itertools.chain(*numbers)), name="line")
+    return table
 
 
 def open_model(name: str) -> "EarthTie | JoinedEncoders":
@@ -152,7 +117,9 @@ def check_target(path: Path, force: bool) -> None:
     if path.is_dir():
         raise click.UsageError(f"{path} is a folder: expected the name of a file")
     if path.exists() and not force:
-        raise click.UsageError(f"{path} exists: add --force or choose another name")
+        raise click.UsageError(
+            f"{path} exists: choose another name or allow overwriting it (overwrite, --force)"
+        )
     if not path.parent.exists():
         raise click.UsageError(f"there is no folder {path.parent}")
     check_writable(path.parent)
@@ -173,7 +140,7 @@ def wrong_use() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise click.UsageError(as_typed(str(error))) from error
+        raise click.UsageError(str(error)) from error
 
 
 @contextlib.contextmanager

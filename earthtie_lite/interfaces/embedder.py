@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..coords import Array
 from ..features import Features
-from ..places import lonlat_of
+from ..places import as_frame, lonlat_of
 from .tables import Embeds, as_model, column_names, embed_places
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Embed places as a step of a scikit-learn pipeline; ``fit`` only loads the model.
 
-    To score a blocked split, pass blocks as groups, here of 500 km:
-    ``cross_val_score(pipeline, X, y, groups=block_ids(lonlat, 500.0), cv=GroupKFold(5))`` with
-    :func:`~earthtie_lite.coords.block_ids`. ``Pipeline(memory=)`` embeds each fold only once in a
-    search over later steps.
+    To score a blocked split, pass ``groups=block_ids(lonlat, block_size(lonlat))`` and
+    ``cv=GroupKFold(5)`` to ``cross_val_score``: :func:`~earthtie_lite.coords.block_ids` numbers
+    blocks whose size suits the places (:func:`~earthtie_lite.coords.block_size`).
+    ``Pipeline(memory=)`` embeds each fold only once in a search over later steps.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
         Parameters
         ----------
-        X : array, shape (N, C), DataFrame, GeoDataFrame or GeoSeries
+        X : array, shape (N, C), table or points
         y : ignored
 
         Raises
@@ -91,27 +91,26 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """Return the places in X after scikit-learn has checked or recorded its columns."""
         import pandas as pd
 
-        if hasattr(X, "to_frame"):  # a GeoSeries
-            X = X.to_frame(X.name or "geometry")
-        if hasattr(X, "iloc"):
+        columns = self.columns
+        if hasattr(X, "columns") or hasattr(X, "to_frame"):
+            X = as_frame(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
-            lon, lat = (None, None) if self.columns is None else _labels(X, self.columns)
-            return lonlat_of(X, lon, lat)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=np.float64,
-            ensure_all_finite=False,  # lonlat_of names the row
-            ensure_min_features=2 if reset else 1,
-        )
-        if self.columns is None and X.shape[1] != 2:
-            raise ValueError(
-                f"expected two columns, longitude and latitude, got {X.shape[1]}: say which with "
-                "columns=, for example columns=(0, 1)"
+        else:
+            X = validate_data(
+                self,
+                X,
+                reset=reset,
+                dtype=np.float64,
+                ensure_all_finite=False,  # lonlat_of names the row
+                ensure_min_features=2 if reset else 1,
             )
-        table = pd.DataFrame(X)
-        return lonlat_of(table, *_labels(table, (0, 1) if self.columns is None else self.columns))
+            if columns is None and X.shape[1] != 2:
+                raise ValueError(
+                    f"expected two columns, longitude and latitude, got {X.shape[1]}: say which "
+                    "(columns), for example (0, 1)"
+                )
+            X, columns = pd.DataFrame(X), columns or (0, 1)
+        return lonlat_of(X, *((None, None) if columns is None else _labels(X, columns)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

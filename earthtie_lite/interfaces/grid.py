@@ -53,11 +53,12 @@ def embed_grid(
         Ends in .tif. The file appears, or is replaced, when it is complete.
     bounds : (left, bottom, right, top)
         In units of the CRS. Right and bottom are moved outwards to whole pixels. A region across
-        the date line has a right edge above 180: (170, -50, 190, -30).
+        the date line has a right edge above 180: (170, -50, 190, -30). Pixels may be centred on the
+        poles and reach half a pixel beyond.
     resolution : float or (float, float)
-        Width and height of a pixel, in units of the CRS.
+        Width and height of a pixel, in units of the CRS; the sign is ignored.
     crs : str, int or object
-        Anything that rasterio accepts as a CRS.
+        Anything that rasterio accepts as a CRS, geographic or projected, of the Earth.
     bands : sequence of int, optional
         Columns of the embedding to write; by default all.
     progress : callable, optional
@@ -74,9 +75,15 @@ def embed_grid(
     Raises
     ------
     ValueError
-        If the grid, the bands or the file name are invalid, or the file exists.
+        If the grid, the bands or the file name are invalid, the file exists, or no pixel is a
+        place.
     OSError
         If the disk is too full or another process is writing the same file.
+
+    Warns
+    -----
+    UserWarning
+        If the bounds in a projected CRS look like degrees.
 
     Examples
     --------
@@ -94,10 +101,14 @@ def embed_grid(
     path, grid, made = Path(path).expanduser(), make_grid(bounds, resolution, crs), as_model(model)
     check_name(path)
     if path.exists() and not overwrite:
-        raise ValueError(f"{path} exists: choose another name, or replace it with overwrite=True")
+        raise ValueError(
+            f"{path} exists: choose another name or allow overwriting it (overwrite, --force)"
+        )
     probes = embed_places(made, PROBES)
     columns = _columns(bands, probes.shape[1])
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
+    if not any(np.isfinite(grid.lonlat(window)).any() for window in tiles(grid.shape, tile)):
+        raise ValueError(f"no pixel is a place: bounds {bounds}, resolution {resolution} in {crs}")
     name = type(made).__name__ if model is made else Path(str(model)).name
     tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
     job = sha256(repr((grid, grid.crs.to_wkt(), columns, tags, probes.tobytes())).encode())
@@ -111,9 +122,12 @@ def embed_grid(
     try:
         with filelock.FileLock(folder / "lock", timeout=0):
             windows, done = list(tiles(grid.shape, tile)), _done(record, pixels, job)
-            if not done:
+            if not done:  # a file of NaN; without compression every tile is written in place
                 profile = {**grid.profile(len(columns), tile), "interleave": "band"}
-                _lay_out(pixels, profile, columns, tags)
+                pixels.unlink(missing_ok=True)
+                with rasterio.open(pixels, "w", **profile) as raster:
+                    raster.descriptions = np.array(column_names(probes.shape[1]))[columns]
+                    raster.update_tags(**tags)
             for number, window in enumerate(windows[done:], done + 1):
                 values = _embed_window(made, grid, window, columns)
                 with rasterio.open(pixels, "r+") as raster:
@@ -163,28 +177,12 @@ def _done(record: Path, pixels: Path, job: str) -> int:
         return 0
 
 
-def _lay_out(
-    pixels: Path, profile: dict[str, Any], columns: list[int], tags: dict[str, str]
-) -> None:
-    """Write a file of NaN; without compression every tile can later be written in place."""
-    import rasterio
-
-    pixels.unlink(missing_ok=True)
-    with rasterio.open(pixels, "w", **profile) as raster:
-        names = column_names(max(columns) + 1)
-        raster.descriptions = [names[column] for column in columns]
-        raster.update_tags(**tags)
-
-
 def _embed_window(model: Embeds, grid: PixelGrid, window: "Window", columns: list[int]) -> Features:
     """Embed the places of a window, a few at a time: (bands, H, W), NaN where there is none."""
-    lonlat = grid.lonlat(window)
-    values = np.full((len(columns), len(lonlat)), np.nan, dtype=np.float32)
-    pixels = np.flatnonzero(np.isfinite(lonlat[:, 0]))
-    for start in range(0, len(pixels), PLACES):
-        part = pixels[start : start + PLACES]
-        values[:, part] = embed_places(model, lonlat[part])[:, columns].T
-    return values.reshape(len(columns), window.height, window.width)
+    places = grid.lonlat(window)
+    parts = np.split(places, range(PLACES, len(places), PLACES))
+    values = np.concatenate([embed_places(model, part)[:, columns] for part in parts])
+    return values.T.reshape(-1, window.height, window.width)
 
 
 def _optimise(pixels: Path, target: Path, tile: int) -> None:
@@ -204,9 +202,15 @@ def _optimise(pixels: Path, target: Path, tile: int) -> None:
 
 
 def to_xarray(path: str | Path) -> "xarray.DataArray":
-    """Open a raster of embeddings lazily, with dimensions (band, y, x) and bands by name.
+    """Open a raster lazily, with dimensions (band, y, x); bands have their names, or numbers.
 
-    Needs rioxarray, which the extra "xarray" of this package brings.
+    Needs rioxarray, which the extra "xarray" of this package brings. Pixels without data are NaN. A
+    NetCDF file keeps the name and values of its first dimension.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be opened or holds several rasters.
     """
     try:
         import rioxarray
@@ -215,6 +219,13 @@ def to_xarray(path: str | Path) -> "xarray.DataArray":
             'to_xarray needs rioxarray: install the extra "xarray" of earthtie-lite, in a clone '
             "with pip install '.[xarray]'"
         ) from error
-    array: Any = rioxarray.open_rasterio(path, masked=True)
-    names = np.atleast_1d(array.attrs.pop("long_name"))  # of one band: a str
-    return array.assign_coords(band=names).rename("embedding")
+    try:
+        array: Any = rioxarray.open_rasterio(path, masked=True)
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"cannot open {path} as a raster: {error}") from error
+    if not hasattr(array, "dtype"):
+        raise ValueError(f"{path} holds several rasters: open one with rioxarray.open_rasterio")
+    if "band" in array.dims:
+        names = np.broadcast_to(array.attrs.pop("long_name", None), len(array)).tolist()
+        array["band"] = [name or number for name, number in zip(names, array.band.values)]
+    return array.rename("embedding")

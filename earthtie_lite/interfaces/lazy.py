@@ -1,15 +1,14 @@
 """Embeddings of arrays larger than memory, chunk by chunk: dask arrays, xarray grids and points."""
 
 import functools
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..features import Features
-from ..places import PLANE, USUAL, coordinate_columns
-from .pixels import degrees_of
+from ..frames import PLANE, coordinate_columns
+from .pixels import change_of, degrees_of
 from .tables import Embeds, column_names, embed_places
 
 if TYPE_CHECKING:
@@ -51,23 +50,26 @@ def embed_lazy(model: Embeds, places: Any) -> Any:
     if not hasattr(places, "coords"):
         rows = places.rechunk({1: -1})
         chunks = (rows.chunks[0], (width,))
-        return rows.map_blocks(model.embed, chunks=chunks, dtype=np.float32)
-    known = [*places.coords, *getattr(places, "data_vars", ())]
-    named = set(map(str.lower, map(str, known))) & set(itertools.chain(*USUAL, *PLANE))
-    if not named and getattr(places, "shape", ())[1:] == (2,):
-        return model.embed(places.data)  # places as an array with labels
-    return _embed_coordinates(model, places, known, width)
+        embed = getattr(model, "embed_places", model.embed)
+        return rows.map_blocks(embed, chunks=chunks, dtype=np.float32)
+    try:
+        names = coordinate_columns([*places.coords, *getattr(places, "data_vars", ())])
+    except ValueError:
+        if getattr(places, "shape", ())[1:] != (2,):
+            raise
+        labels = list(places.indexes.get(places.dims[1], (0, 1)))  # an array (N, 2) with labels
+        return model.embed(places[:, [labels.index(c) for c in coordinate_columns(labels)]].data)
+    return _embed_coordinates(model, places, names, width)
 
 
 def _embed_coordinates(
-    model: Embeds, places: Any, known: list[Any], width: int
+    model: Embeds, places: Any, names: tuple[Any, Any], width: int
 ) -> "xarray.DataArray":
-    """Embed the places whose longitude and latitude are among the known variables."""
+    """Embed the places whose longitude and latitude are the named variables."""
     import rioxarray  # noqa: F401  (registers .rio)
     import xarray
     from rasterio.crs import CRS
 
-    names = coordinate_columns(known)
     plane = str(names[0]).lower() in PLANE[0]
     crs = places.rio.crs if plane else CRS.from_epsg(4326)
     if crs is None:
@@ -91,7 +93,10 @@ def _embed_coordinates(
 
 def _embed_chunk(model: Embeds, crs: Any, x: NDArray[Any], y: NDArray[Any]) -> Features:
     """Embed the places of coordinates of any shape (...): (..., D), NaN where there is none."""
-    if crs.is_geographic and ((np.abs(y) > 90) | (np.abs(x) > 540)).any():
-        raise ValueError("latitudes must lie in [-90, 90] and longitudes in [-540, 540]")
+    _, turn = change_of(crs)  # a full circle in the units of the CRS, 0 if it is projected
+    if turn and ((np.abs(y) > turn / 4 + 1e-6) | (np.abs(x) > 1.5 * turn)).any():
+        raise ValueError(
+            f"latitudes must lie within {turn / 4:g} and longitudes within {1.5 * turn:g} units"
+        )
     z = embed_places(model, degrees_of(x.ravel(), y.ravel(), crs))
     return z.reshape(*x.shape, z.shape[1])

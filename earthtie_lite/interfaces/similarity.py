@@ -1,5 +1,6 @@
 """Maps and GeoTIFFs of the similarity between each place on land and an observation."""
 
+import contextlib
 import io
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import maps, sample as embedded
+from ..config import warn
 from ..features import Features
 from ..files import write_atomic
 from ..model import EarthTie
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 RASTERS, IMAGES = (".tif", ".tiff"), (".png", ".pdf", ".svg")
 BOXES = ("Last Resort High-Efficiency",)  # a font that draws a box for every character
 TILE = 128  # pixels on a side that are compared at a time: bounds memory, not results
-MOST = {RASTERS: 100_000_000, IMAGES: 2_000_000}  # pixels: 400 MB; more than a figure can show
+SOUTH_POLE = (0.0, -90.0)  # not compared, like a pixel without a place
+# Pixels: more than a figure can show; 400 MB.
+MOST = dict.fromkeys(IMAGES, 2_000_000) | dict.fromkeys(RASTERS, 100_000_000)
 
 
 def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0) -> PixelGrid:
@@ -46,30 +50,23 @@ def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0)
     >>> map_grid("world.png", spacing_deg=0.7).shape
     (257, 514)
     """
-    west, south, east, north = region
-    if not (west < east <= west + 360 and -90 <= south < north <= 90):
-        raise ValueError(
-            "region must be (west, south, east, north) in degrees, west < east and south < north, "
-            f"got {tuple(region)}; across the date line east is larger than 180"
-        )
     suffix = Path(path).suffix.lower()
-    kinds = [known for known in MOST if suffix in known]
-    if not kinds:
+    if suffix not in MOST:
         raise ValueError(
-            f"expected a name that ends in one of {', '.join(IMAGES + RASTERS)}, got "
-            f"{Path(path).name!r}"
+            f"expected a name that ends in one of {', '.join(MOST)}, got {Path(path).name!r}"
         )
-    if not np.isfinite(spacing_deg) or not 0 < spacing_deg <= 30:
+    if not 0 < spacing_deg <= 30:
         raise ValueError(f"spacing_deg must lie in (0, 30], got {spacing_deg}")
-    if region[2] - region[0] == 360:
+    if np.ptp(region[::2]) == 360:
         spacing_deg = 180 / round(180 / spacing_deg)
     grid = make_grid(region, spacing_deg)
     height, width = grid.shape
-    if height * width > MOST[kinds[0]]:
+    if height * width > MOST[suffix]:
         raise ValueError(
             f"a grid of {spacing_deg:g} degrees has {height:,} x {width:,} pixels there, more than "
-            f"{MOST[kinds[0]]:,}: raise the spacing or choose a smaller region"
-            + (", or write a GeoTIFF (.tif)" if kinds[0] is IMAGES else "")
+            f"{MOST[suffix]:,}: raise the spacing or choose a smaller region"
+            + ", or write a GeoTIFF (.tif)"
+            * (suffix in IMAGES)
         )
     return grid
 
@@ -105,13 +102,10 @@ def similarity_grid(
     windows = list(tiles(grid.shape, TILE))
     for done, window in enumerate(windows, 1):
         places = grid.lonlat(window)
-        land = np.flatnonzero(np.isfinite(places).all(axis=1))
-        if len(land):
-            land = land[embedded.is_land(places[land])]
-        if len(land):
-            found = np.full(len(places), np.nan, dtype=np.float32)
-            found[land] = model.similarity(places[land], tied)[:, 0]
-            values[window.toslices()] = found.reshape(window.height, window.width)
+        land = embedded.is_land(np.where(np.isnan(places), SOUTH_POLE, places))
+        if land.any():
+            part = values[window.toslices()]  # a view
+            part[land.reshape(part.shape)] = model.similarity(places[land], tied)[:, 0]
         if progress is not None:
             progress(done, len(windows))
     if not np.isfinite(values).any():
@@ -126,10 +120,7 @@ def write_similarity(path: str | Path, values: Features, grid: PixelGrid, title:
         write_atomic(path, _geotiff(values, grid, title))
         return
     image = io.BytesIO()
-    with (
-        maps.plt.rc_context({"font.family": fonts_for(title)}),
-        warnings.catch_warnings(),
-    ):
+    with maps.plt.rc_context({"font.family": fonts_for(title)}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # said once, by fonts_for
         figure = similarity_map(values, grid, title)
         figure.savefig(image, format=path.suffix[1:].lower(), dpi=200, bbox_inches="tight")
@@ -142,34 +133,22 @@ def fonts_for(text: str) -> list[str]:
 
     Warns if no installed font has them.
     """
-    from matplotlib import font_manager
+    from matplotlib.font_manager import FontProperties, findfont, fontManager
+    from matplotlib.ft2font import FT2Font
 
     usual = list(maps.plt.rcParams["font.family"])
     needed = {ord(character) for character in text if not character.isspace()}
-    lacking = needed - _characters(font_manager.findfont(font_manager.FontProperties(family=usual)))
-    if not lacking:
-        return usual
-    for font in font_manager.fontManager.ttflist:
-        drawn = font_manager.findfont(font_manager.FontProperties(family=[font.name]))
-        if font.name not in BOXES and lacking <= _characters(drawn):
-            return [*usual, font.name]
-    signs = "".join(map(chr, sorted(lacking)))
-    warnings.warn(
-        f"no installed font has the characters {signs}, which become boxes: install one, such as "
-        "Noto Sans CJK",
-        stacklevel=3,
-    )
+    lacking = needed - FT2Font(findfont(FontProperties())).get_charmap().keys()
+    for font in fontManager.ttflist if lacking else ():
+        with contextlib.suppress(OSError, RuntimeError):  # a font that cannot be read
+            if font.name not in BOXES and lacking <= FT2Font(font.fname).get_charmap().keys():
+                return [*usual, font.name]
+    if lacking:
+        warn(
+            f"no installed font has the characters {''.join(map(chr, sorted(lacking)))}, which "
+            "become boxes: install one, such as Noto Sans CJK"
+        )
     return usual
-
-
-def _characters(font: str) -> set[int]:
-    """Return the code points of a font file; none if it cannot be read."""
-    from matplotlib.ft2font import FT2Font
-
-    try:
-        return set(FT2Font(font).get_charmap())
-    except (OSError, RuntimeError):
-        return set()
 
 
 def _geotiff(values: Features, grid: PixelGrid, title: str) -> bytes:
@@ -192,20 +171,18 @@ def similarity_map(values: Features, grid: PixelGrid, title: str) -> "Figure":
     if grid.left == -180 and width == 2 * height and np.isclose(width * grid.step[0], 360):
         return maps.prediction_map({title: values.astype(np.float64)}, label, **style)
     x = grid.left + np.arange(width + 1) * grid.step[0]
-    y = np.maximum(grid.top - np.arange(height + 1) * grid.step[1], -90.0)
     middle = (x[0] + x[-1]) / 2
+    x = np.clip(x - middle, -180, 180)
+    y = np.clip(grid.top - np.arange(height + 1) * grid.step[1], -90, 90)
     plate = maps.ccrs.PlateCarree(central_longitude=middle)
     figure = maps.plt.figure(figsize=(8.0, 6.0), layout="constrained")
     ax: Any = figure.add_subplot(projection=maps.ccrs.EqualEarth(central_longitude=middle))
     style |= dict(zip(("vmin", "vmax"), np.nanpercentile(values, [1, 99])))
-    drawn = ax.pcolormesh(
-        x - middle, y, np.ma.masked_invalid(values), transform=plate, rasterized=True, **style
-    )
-    outlines = embedded.land().geometry
-    ax.add_geometries(
-        outlines, maps.ccrs.PlateCarree(), facecolor="none", edgecolor=maps.LINE, lw=0.5, zorder=3
-    )
-    ax.set_extent((x[0] - middle, x[-1] - middle, y[-1], y[0]), crs=plate)
+    shown = np.ma.masked_invalid(values)
+    drawn = ax.pcolormesh(x, y, shown, transform=plate, rasterized=True, **style)
+    outlines, lines = embedded.land().geometry, {"edgecolor": maps.LINE, "lw": 0.5, "zorder": 3}
+    ax.add_geometries(outlines, maps.ccrs.PlateCarree(), facecolor="none", **lines)
+    ax.set_extent((x[0], x[-1], y[-1], y[0]), crs=plate)
     ax.set_facecolor(maps.MISSING)
     ax.set_title(title, fontsize=10)
     figure.colorbar(

@@ -1,26 +1,31 @@
-"""Table files, CSV and Parquet, read and written in chunks."""
+"""Table files, read and written a part at a time: text, Parquet, vector formats, Excel."""
 
 import contextlib
 import csv
-import gzip
+import itertools
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..coords import Array
 from ..features import Features
-from ..places import Faults, coordinate_columns, from_columns, from_points
+from .textfiles import rows_of_text, sheet_rows, text_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Write = Callable[["pa.RecordBatch", Array, Features], None]
-CSV_BLOCK = 2**24  # bytes of a CSV file read at a time
-LATIN = "if it is in Latin-1, iconv -f LATIN1 -t UTF-8 converts it"
+KINDS = {  # how the name of a file ends
+    "text": (".csv", ".tsv", ".tab", ".txt", ".csv.gz", ".tsv.gz", ".tab.gz", ".txt.gz"),
+    "Parquet": (".parquet", ".geoparquet", ".pq"),
+    "a vector format": (".geojson", ".json", ".gpkg", ".shp", ".fgb", ".kml", ".gml", ".gpx"),
+    "Excel": (".xlsx", ".xls", ".ods"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,212 +35,211 @@ class Rows:
     Attributes
     ----------
     schema : pyarrow.Schema
-        In a CSV file every column is text, with null for an empty cell.
+        Columns of text, with null for an empty cell, if the file is text or Excel. Geometry is WKB,
+        described as in GeoParquet.
     total : int or None
-        Number of rows; None for a CSV file, whose length is not known in advance.
-    batches : iterator of pyarrow.RecordBatch
-        Each with at most the requested number of rows.
+        Number of rows; None if it is not known in advance.
+    unit : {"line", "row"}
+        What the numbers of rows count: lines from 1, as editors do, or rows from 0.
+    parts : iterator of (pyarrow.RecordBatch, sequence of int)
+        Each with at most the requested number of rows, and their numbers.
     """
 
     schema: "pa.Schema"
     total: int | None
-    batches: "Iterator[pa.RecordBatch]"
+    unit: str
+    parts: "Iterator[tuple[pa.RecordBatch, Sequence[int]]]"
 
 
 def kind(path: Path) -> str:
-    """Return the format of a file by its name: ".csv" or ".parquet"."""
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(".csv"):
-        return ".csv"
-    if path.suffix.lower() == ".parquet":
-        return ".parquet"
-    raise ValueError(
-        f"expected a name that ends in .csv, .csv.gz or .parquet, got {path.name!r}; pandas and "
-        "GeoPandas read other formats and write these"
-    )
+    """Return the format of a file by its name, a key of ``KINDS``; a folder holds Parquet."""
+    for found, suffixes in KINDS.items():
+        if path.name.lower().endswith(suffixes) or (path.is_dir() and found == "Parquet"):
+            return found
+    known = ", ".join(itertools.chain(*KINDS.values()))
+    raise ValueError(f"expected a name that ends in one of {known}, got {path.name!r}")
 
 
-def open_rows(path: Path, rows: int) -> Rows:
-    """Open a table file for reading in batches of at most ``rows`` rows.
+def open_rows(path: Path, rows: int, lon: str | None = None, lat: str | None = None) -> Rows:
+    """Open a table file, or a folder of Parquet files, to read at most ``rows`` rows at a time.
+
+    Parameters
+    ----------
+    path : Path
+    rows : int
+    lon, lat : str, optional
+        Columns of longitude and latitude. The columns of a text file whose first line has no names
+        are called c1, c2, ...
 
     Raises
     ------
     ValueError
         If the file is missing or cannot be read, now or while iterating.
     """
-    import pyarrow.csv as pc
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
+    found = kind(path)
+    if not path.exists():
         raise ValueError(f"there is no file {path}")
-    if kind(path) == ".csv":
-        _check_separator(path)
-    with _readable(path):
-        if kind(path) == ".parquet":
-            file = pq.ParquetFile(path, pre_buffer=False)
-            batches = file.iter_batches(batch_size=rows)
-            return Rows(file.schema_arrow, file.metadata.num_rows, _parts(path, batches, rows))
-        reading = pc.ReadOptions(use_threads=False, block_size=CSV_BLOCK)  # errors name the row
-        parsing = pc.ParseOptions(newlines_in_values=True)
-        with pc.open_csv(path, reading, parsing) as first:
-            text = dict.fromkeys(first.schema.names, "string")
-        cells = pc.ConvertOptions(column_types=text, null_values=[""], strings_can_be_null=True)
-        reader = pc.open_csv(path, reading, parsing, cells)
-        return Rows(reader.schema, None, _closed(path, _parts(path, reader, rows)))
-
-
-def _check_separator(path: Path) -> None:
-    """Raise a ValueError if the header of a CSV file is not separated by commas."""
-    with contextlib.suppress(OSError, EOFError, csv.Error), _text(path) as file:
-        names = next(csv.reader(file), [])
-        for mark in ";\t|":
-            if len(names) == 1 and mark in names[0]:
-                raise ValueError(
-                    f"the columns of {path} are separated by {mark!r}, expected commas: pandas "
-                    f"reads it with sep={mark!r}"
-                )
-
-
-def _text(path: Path) -> Any:
-    """Open a CSV file as text, compressed or not."""
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    return opened(path, "rt", encoding="utf-8", errors="replace", newline="")
-
-
-def _closed(path: Path, batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    """Yield the batches of a CSV file; raise a ValueError if its last quote is never closed.
-
-    The cell after such a quote swallows all lines that follow.
-    """
-    rows, cell = 0, None
-    for batch in batches:
-        rows, cell = rows + batch.num_rows, batch.column(batch.num_columns - 1)[-1].as_py()
-        yield batch
-    if cell and "\n" in cell:
-        with _text(path) as file:
-            end = ""
-            while part := file.read(CSV_BLOCK):
-                end = (end + part)[-CSV_BLOCK:].rstrip() or end
-        if not end.endswith('"'):
-            raise ValueError(f"a quote that opens in {row_of(path, rows - 1)} is never closed")
+    with about(path, found):
+        if found == "Parquet":
+            schema, total, parts = _parquet(path, rows)
+        elif found == "a vector format":
+            schema, total, parts = _vector(path, rows)
+        else:
+            read = sheet_rows(path) if found == "Excel" else text_rows(path, rows, lon, lat)
+            schema, parts = rows_of_text(read, lon, lat)
+            return Rows(schema, None, "line", _guarded(path, found, parts))
+    return Rows(schema, total, "row", _guarded(path, found, _numbered(parts, rows)))
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn an error of the reader into a ValueError that names the file and its format."""
-    import pyarrow as pa
-
+def about(path: Path, found: str = "") -> Iterator[None]:
+    """Let an error name the file; that of a library that reads it becomes a ValueError."""
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        expected = "Parquet" if kind(path) == ".parquet" else "CSV with commas, in UTF-8"
-        hint = f"; {LATIN}" if "UTF8" in str(error) or isinstance(error, UnicodeError) else ""
-        # Arrow counts the header as the first row.
-        said = re.sub(r"Row #(\d+)", lambda row: row_of(path, int(row[1]) - 2), str(error))
-        raise ValueError(f"{path} cannot be read as {expected}: {said}{hint}") from error
+    except Exception as error:  # each library has errors of its own
+        if type(error) is ValueError:
+            raise ValueError(f"{path.name}: {error}") from error
+        if not found:
+            raise
+        utf = "; if it is in Latin-1, iconv -f LATIN1 -t UTF-8 converts it"
+        hint = utf if isinstance(error, UnicodeError) else ""
+        said = " ".join(str(error).split())  # in one line
+        raise ValueError(f"{path.name} cannot be read as {found}: {said}{hint}") from error
 
 
-def _parts(path: Path, batches: Any, rows: int) -> "Iterator[pa.RecordBatch]":
-    """Yield non-empty batches of at most ``rows`` rows."""
-    batches = iter(batches)
+def _guarded(path: Path, found: str, parts: Iterator[Any]) -> Iterator[Any]:
+    """Yield parts; errors of reading them name the file."""
     while True:
-        with _readable(path):
-            batch = next(batches, None)
-        if batch is None:
+        with about(path, found):
+            part = next(parts, None)
+        if part is None:
             return
+        yield part
+
+
+def _numbered(
+    batches: "Iterable[pa.RecordBatch]", rows: int
+) -> "Iterator[tuple[pa.RecordBatch, Sequence[int]]]":
+    """Yield batches of at most ``rows`` rows, numbered over the whole file."""
+    done = 0
+    for batch in batches:
+        batch.validate(full=True)
         for start in range(0, batch.num_rows, rows):
-            yield batch.slice(start, rows)
+            part = batch.slice(start, rows)
+            yield part, range(done, done := done + part.num_rows)
 
 
-def row_of(path: Path, row: int) -> str:
-    """Name a row of a file, counted from 0; in a CSV file by its line, as editors count lines."""
-    if kind(path) == ".parquet":
-        return f"row {row} of {path.name}, counted from 0"
-    with _text(path) as file:
-        lines, begins, passed = csv.reader(file), 1, -1  # the header is not a row
-        try:
-            for cells in lines:
-                if cells and passed == row:
-                    break
-                passed += bool(cells)  # neither is an empty line
-                begins = lines.line_num + 1
-        except csv.Error:  # a cell that is too long for the standard library
-            return f"row {row} of {path.name}, counted from 0"
-    return f"line {begins} of {path.name}"
+# ------------------------------------------------------------------------ Parquet, vector formats
 
 
-def locator(
-    schema: "pa.Schema", lon: str | None = None, lat: str | None = None
-) -> tuple[tuple[str, ...], "Callable[[pa.RecordBatch, Faults], Array]"]:
-    """Return the columns that hold the places of a file, and a function that reads a batch.
+def _parquet(path: Path, rows: int) -> "tuple[pa.Schema, int, Iterator[pa.RecordBatch]]":
+    """Open a Parquet file, or a folder of parts; names of folders may hold columns (key=value)."""
+    import pyarrow.dataset as ds
 
-    The points of GeoParquet take precedence over columns, as in a GeoDataFrame.
-    """
-    described = json.loads((schema.metadata or {}).get(b"geo", "{}"))
-    if described and lon is None and lat is None:
-        name = described["primary_column"]
-        return (name,), _reader_of_points(name, described["columns"][name])
-    lon, lat = coordinate_columns(schema.names, lon, lat)
-
-    def read(batch: "pa.RecordBatch", faults: Faults) -> Array:
-        return from_columns(batch.column(lon).to_pandas(), batch.column(lat).to_pandas(), faults)
-
-    return (lon, lat), read
+    data = ds.dataset(path, format="parquet", partitioning="hive" if path.is_dir() else None)
+    if not data.files:
+        raise ValueError("the folder has no Parquet files")
+    batches = data.to_batches(
+        batch_size=rows, use_threads=False, batch_readahead=1, fragment_readahead=1
+    )
+    return data.schema, data.count_rows(), batches
 
 
-def _reader_of_points(
-    name: str, column: dict[str, Any]
-) -> "Callable[[pa.RecordBatch, Faults], Array]":
-    """Return a function that reads the points of a GeoParquet batch."""
-    if column.get("encoding") != "WKB":
+def _vector(path: Path, rows: int) -> "tuple[pa.Schema, int, Iterator[pa.RecordBatch]]":
+    """Open the only layer of a vector file, or its only layer of points."""
+    import pyarrow as pa
+    import pyogrio
+    import pyproj
+
+    layers = pyogrio.list_layers(path).tolist()
+    layers = [layer for layer in layers if "Point" in str(layer[1])] or layers
+    if len(layers) != 1:
+        raise ValueError(f"expected one layer, found {[name for name, _ in layers]}: keep one")
+    layer = layers[0][0]
+    opened = pyogrio.open_arrow(path, layer=layer, batch_size=rows, use_pyarrow=True)
+    stack = contextlib.ExitStack()
+    known, reader = stack.enter_context(opened)
+    fields = [field.remove_metadata() for field in reader.schema]
+    if not known["geometry_name"] and fields[-1].name == "wkb_geometry":
+        fields[-1] = fields[-1].with_name("geometry")
+    schema = pa.schema(fields)
+    if (name := known["geometry_name"] or "geometry") in schema.names:
+        crs = pyproj.CRS.from_user_input(known["crs"]).to_json_dict() if known["crs"] else None
+        column: Any = {"encoding": "WKB", "geometry_types": [], "crs": crs}
+        geo = {"version": "1.1.0", "primary_column": name, "columns": {name: column}}
+        schema = schema.with_metadata({"geo": json.dumps(geo)})
+
+    def batches() -> "Iterator[pa.RecordBatch]":
+        with stack:
+            for batch in reader:
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+    return schema, pyogrio.read_info(path, layer=layer)["features"], batches()
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def check_target(path: Path) -> None:
+    """Raise a ValueError unless a table can be written to a file of this name."""
+    if not path.name.lower().endswith((".csv", ".csv.gz", ".parquet")):
         raise ValueError(
-            f"the geometry {name!r} is stored as {column.get('encoding')}, expected WKB: write the "
-            "file with GeoPandas' to_parquet, or name columns with lon= and lat="
+            f"expected a target that ends in .csv, .csv.gz or .parquet, got {path.name!r}"
         )
-    crs = column.get("crs", "OGC:CRS84")  # the format's default; null means unknown
 
-    def read(batch: "pa.RecordBatch", faults: Faults) -> Array:
-        import geopandas as gpd
 
-        shapes = batch.column(name).to_pandas()
-        known = json.dumps(crs) if isinstance(crs, dict) else crs
-        return from_points(gpd.GeoSeries.from_wkb(shapes, crs=known), faults)
-
-    return read
+def write_rows(
+    path: Path, part: Path, schema: "pa.Schema", names: Sequence[str], degrees: Sequence[str]
+) -> contextlib.AbstractContextManager[Write]:
+    """Open ``part``, which becomes ``path``: a function that writes batches and embeddings."""
+    if path.suffix.lower() == ".parquet":
+        return _parquet_writer(part, schema, names, degrees)
+    return _csv_writer(part, schema, names, "gzip" if path.suffix.lower() == ".gz" else None)
 
 
 @contextlib.contextmanager
-def parquet_writer(
+def _parquet_writer(
     part: Path, schema: "pa.Schema", names: Sequence[str], degrees: Sequence[str]
 ) -> Iterator[Write]:
     """Yield a function that writes batches and embeddings to Parquet, with numeric ``degrees``."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if twice := sorted({name for name in schema.names if schema.names.count(name) > 1}):
+        raise ValueError(f"columns {twice} appear twice, which Parquet cannot hold: rename them")
     where = [schema.get_field_index(name) for name in degrees]
+    text = [field.name for field in schema]
     for index in where:
         schema = schema.set(index, pa.field(schema.names[index], pa.float64()))
     for name in names:
         schema = schema.append(pa.field(name, pa.float32()))
-    with pq.ParquetWriter(part, schema) as file:
+    try:
+        schema.empty_table().to_pandas()
+    except Exception:  # what pandas noted of the columns does not fit the new ones
+        known = {key: note for key, note in schema.metadata.items() if key != b"pandas"}
+        schema = schema.with_metadata(known)
+    settings: dict[str, Any] = {"use_dictionary": text, "write_statistics": text}
+    settings["compression"] = dict.fromkeys(names, "none") | dict.fromkeys(text, "snappy")
+    with pq.ParquetWriter(part, schema, **settings) as file:
 
         def write(batch: "pa.RecordBatch", places: Array, z: Features) -> None:
-            columns = batch.columns
+            columns, empty = batch.columns, bool(np.isnan(z[:, :1]).any())
             for axis, index in enumerate(where):
                 columns[index] = pa.array(places[:, axis], from_pandas=True)  # NaN is null
-            columns += [pa.array(column, from_pandas=True) for column in z.T]
+            columns += [pa.array(column, from_pandas=empty) for column in z.T]
             file.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
 
         yield write
 
 
 @contextlib.contextmanager
-def csv_writer(
+def _csv_writer(
     part: Path, schema: "pa.Schema", names: Sequence[str], compression: str | None
 ) -> Iterator[Write]:
     """Yield a function that writes batches and embeddings to CSV, quoted where necessary."""
     import pyarrow as pa
-    import pyarrow.csv as pc
+    import pyarrow.compute as pc
+    import pyarrow.csv
 
     for field in schema:
         if pa.types.is_nested(field.type) or "binary" in str(field.type):
@@ -254,8 +258,12 @@ def csv_writer(
             numbers = pa.BufferOutputStream()
             cells = [pa.array(column, from_pandas=True) for column in z.T]  # NaN is an empty cell
             table = pa.table(cells, names=[str(i) for i in range(len(cells))])
-            pc.write_csv(table, numbers, pc.WriteOptions(include_header=False))
-            rows.writerows(zip(*(column.to_pylist() for column in batch.columns)))
+            pa.csv.write_csv(table, numbers, pa.csv.WriteOptions(include_header=False))
+            columns = [
+                pc.if_else(pc.is_nan(c), None, c) if pa.types.is_floating(c.type) else c
+                for c in batch.columns
+            ]
+            rows.writerows(zip(*(column.to_pylist() for column in columns)))
             embedded = numbers.getvalue().to_pybytes().decode().splitlines()
             file.write("".join(f"{a[:-2]},{b}\n" for a, b in zip(lines, embedded)).encode())
             lines.clear()

@@ -1,26 +1,24 @@
 """Embeddings for the places of a table, in memory or in a file, and the most similar places."""
 
+import contextlib
 import functools
-import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ..coords import Array, as_lonlat, great_circle_km
+from ..config import check_integer, check_option
+from ..coords import Array, great_circle_km
 from ..features import Features
 from ..files import whole
-from ..places import ADVICE, Faults, check_places, lonlat_of
+from ..places import PlaceReader, as_frame, lonlat_of
 from ..runs import load_pretrained
-from .tablefiles import csv_writer, kind, locator, open_rows, parquet_writer, row_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from .tablefiles import about, check_target, open_rows, write_rows
 
 SLICE = 50_000  # places compared at a time: bounds memory, not results
-NO_PLACE = "correct such rows, or leave them out with missing='drop', or empty with missing='keep'"
 
 
 class Embeds(Protocol):
@@ -47,11 +45,14 @@ def embed_places(model: Embeds, places: Array) -> Features:
     """Embed checked places (N, 2): (N, D), one vector each, NaN where a place is NaN."""
     known = np.isfinite(places).all(axis=1)
     asked = places[known] if known.any() else np.zeros((1, 2))  # gives the number of columns
-    found = np.asarray(model.embed(asked), dtype=np.float32)
+    embed = getattr(model, "embed_places", model.embed)
+    found = np.asarray(embed(asked), dtype=np.float32)
     if found.ndim != 2 or len(found) != len(asked):
         raise ValueError(
             f"the model must return ({len(asked)}, D) for that many places: {found.shape}"
         )
+    if len(places) and known.all():
+        return found
     z = np.full((len(places), found.shape[1]), np.nan, dtype=np.float32)
     z[known] = found[: known.sum()]
     return z
@@ -75,12 +76,12 @@ def embed_table(
     lat: Any = None,
     prefix: str = "e",
     missing: str = "error",
-) -> "pd.DataFrame":
+) -> Any:
     """Join embeddings to a table of places.
 
     Parameters
     ----------
-    table : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
+    table : table, points or array, shape (N, 2)
         Places, as for :func:`~earthtie_lite.places.lonlat_of`. The table is not modified. A dask
         table stays lazy; each partition is embedded where it is stored.
     model : str, Path or object with a method ``embed``
@@ -94,9 +95,10 @@ def embed_table(
 
     Returns
     -------
-    DataFrame
-        The rows, index and columns of the table, then the embedding in float32. A GeoDataFrame
-        stays a GeoDataFrame.
+    table
+        The rows and columns of the table, then the embedding in float32, as a table of the same
+        kind: of pandas (with its index), GeoPandas, polars, PyArrow or dask; an xarray dataset gets
+        the variable ``embedding``. Whatever is no table becomes one of pandas.
 
     Raises
     ------
@@ -106,8 +108,7 @@ def embed_table(
     Warns
     -----
     UserWarning
-        With the number of rows that have no place, lie at (0, 0), or seem to have longitude and
-        latitude swapped.
+        As :func:`~earthtie_lite.places.lonlat_of` does.
 
     Examples
     --------
@@ -116,95 +117,75 @@ def embed_table(
     >>> embed_table(cities).shape
     (2, 259)
     """
-    import pandas as pd
-
     if hasattr(table, "map_partitions"):  # a dask table: each partition is a pandas table
         return table.map_partitions(embed_table, model, lon, lat, prefix, missing)
-    table = _as_frame(table)
-    places = lonlat_of(table, lon, lat, missing, NO_PLACE)
+    if hasattr(table, "data_vars"):  # xarray
+        return table.assign(embedding=as_model(model).embed(table))
+    places = lonlat_of(table, lon, lat, missing)
     known = np.isfinite(places).all(axis=1)
-    notes = _without_place(len(table), int((~known).sum()), missing)
-    for note in [*notes, *_doubts(_doubtful(places), int(known.sum()))]:
-        warnings.warn(note, stacklevel=2)
-    if missing == "drop":
-        table, places = table[known], places[known]
-    z = embed_places(as_model(model), places)
-    names = column_names(z.shape[1], prefix)
-    _refuse_taken(table.columns, names, "choose another prefix=")
-    return pd.concat([table, pd.DataFrame(z, index=table.index, columns=names)], axis=1)
+    rows = np.flatnonzero(known | (missing != "drop"))
+    z = embed_places(as_model(model), places[rows])
+    return _joined(table, rows, z, column_names(z.shape[1], prefix), "choose another prefix")
 
 
-def _without_place(rows: int, lacking: int, missing: str) -> list[str]:
-    """Return a note on the number of rows without a place and how they were treated."""
-    fate = {"drop": "are left out: they have no place", "keep": "have no place and no embedding"}
-    return [f"{lacking:,} of {rows:,} rows {fate[missing]}"] if lacking else []
-
-
-def _doubtful(places: Array) -> "pd.Series":
-    """Count the suspicious places (N, 2), by check."""
-    known = places[np.isfinite(places).all(axis=1)]
-    counts = check_places(known if len(known) else np.full((1, 2), np.nan))["places"]
-    return counts[["at (0, 0)", "probably swapped"]]
-
-
-def _doubts(counts: "pd.Series", rows: int) -> list[str]:
-    """Return one sentence for each check that found suspicious places."""
-    found = counts[counts > 0].to_dict()
-    return [
-        f"{n:,} of {rows:,} places are {what}: {ADVICE[str(what)]}" for what, n in found.items()
-    ]
-
-
-def _as_frame(places: Any) -> Any:
-    """Return places as a table."""
+def _joined(
+    table: Any, rows: NDArray[Any], values: NDArray[Any], names: Sequence[str], hint: str
+) -> Any:
+    """Return rows of a table with further columns (n, k), as a table of the same kind."""
+    import narwhals
     import pandas as pd
+    import pyarrow as pa
 
-    if isinstance(places, (str, Path)):
-        raise ValueError(
-            f"expected a table, got {places!r}: read the file first, or use embed_file"
-        )
-    if hasattr(places, "columns"):
-        return places
-    if hasattr(places, "to_frame"):
-        return places.to_frame(places.name or "geometry")
-    array = np.asarray(places)
-    if array.ndim != 2 or array.shape[1] != 2:
-        as_lonlat(places)  # says what is wrong
-    return pd.DataFrame(array, columns=["lon", "lat"])
-
-
-def _refuse_taken(columns: Any, names: Sequence[str], hint: str) -> None:
-    """Raise a ValueError if the table already has a column of a new name."""
-    if taken := [name for name in names if name in columns]:
+    batch = isinstance(table, pa.RecordBatch)
+    frame: Any = pa.Table.from_batches([table]) if batch else table
+    frame = narwhals.from_native(frame, pass_through=True)
+    if lazy := isinstance(frame, narwhals.LazyFrame):
+        frame = frame.collect()
+    if hasattr(table, "iloc") or not isinstance(frame, narwhals.DataFrame):
+        frame = as_frame(table)
+    if taken := [name for name in names if name in frame.columns]:
         raise ValueError(f"the table has columns {taken[:3]} already: {hint}")
+    if isinstance(frame, pd.DataFrame):
+        new = pd.DataFrame(values, index=frame.index[rows], columns=list(names))
+        return pd.concat([frame.iloc[rows], new], axis=1)
+    columns = narwhals.from_numpy(values, names, backend=frame.implementation)
+    joined = narwhals.concat([frame[rows], columns], how="horizontal").to_native()
+    if hasattr(table, "schema") and hasattr(table.schema, "metadata"):  # PyArrow
+        joined = joined.replace_schema_metadata(table.schema.metadata)
+    return joined.to_batches()[0] if batch else joined.lazy() if lazy else joined
 
 
 def nearest(
     model: str | Path | Embeds,
-    place: ArrayLike,
+    place: Any,
     places: Any,
     k: int = 10,
     lon: Any = None,
     lat: Any = None,
-) -> "pd.DataFrame":
+    missing: str = "error",
+) -> Any:
     """Find the places whose embeddings are most similar to that of one place.
 
     Parameters
     ----------
     model : str, Path or object with a method ``embed``
     place : (longitude, latitude), degrees
-    places : DataFrame, GeoDataFrame, GeoSeries or array, shape (N, 2)
-        If the place itself is among them, it is found too.
+        Or a mapping, Series or point.
+    places : table, points or array, shape (N, 2)
+        As for :func:`embed_table`. If the place itself is among them, it is found too.
     k : int
         Number of rows to return, at most.
     lon, lat : label, optional
         Columns of longitude and latitude.
+    missing : {"error", "drop"}
+        Whether to leave out rows without a place.
 
     Returns
     -------
-    DataFrame
+    table
         Rows of ``places`` with their index, the most similar first, and two more columns:
-        similarity (cosine, in [-1, 1]) and km (great-circle distance).
+        similarity (cosine, in [-1, 1]) and km (great-circle distance). A table of the same kind as
+        ``places``.
 
     Examples
     --------
@@ -212,28 +193,31 @@ def nearest(
         lon   lat
     1  21.0  52.2
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"k must be an integer of at least 1, got {k!r}")
-    made, table = as_model(model), _as_frame(places)
-    _refuse_taken(table.columns, ["similarity", "km"], "rename them first")
-    here, lonlat = as_lonlat(np.asarray(place)[np.newaxis]), lonlat_of(table, lon, lat)
-    for note in _doubts(_doubtful(lonlat), len(lonlat)):
-        warnings.warn(note, stacklevel=2)
+    check_integer("k", k)
+    check_option("missing", missing, ("error", "drop"))
+    made, lonlat = as_model(model), lonlat_of(places, lon, lat, missing)
+    here = lonlat_of([place] if isinstance(place, tuple | list | np.ndarray) else place)
     query = _unit(embed_places(made, here))[0]
     rows, cosines = np.empty(0, dtype=np.int64), np.empty(0)
     for start in range(0, len(lonlat), SLICE):
-        found = _unit(embed_places(made, lonlat[start : start + SLICE])) @ query
-        rows = np.concatenate([rows, np.arange(start, start + len(found))])
-        cosines = np.concatenate([cosines, found])
+        known = start + np.flatnonzero(np.isfinite(lonlat[start : start + SLICE]).all(axis=1))
+        rows = np.concatenate([rows, known])
+        cosines = np.concatenate([cosines, _unit(embed_places(made, lonlat[known])) @ query])
         best = np.argsort(-cosines, kind="stable")[:k]
         rows, cosines = rows[best], cosines[best]
     km = great_circle_km(np.repeat(here, len(rows), axis=0), lonlat[rows])
-    return table.iloc[rows].assign(similarity=np.clip(cosines, -1.0, 1.0), km=km)
+    found = np.column_stack([np.clip(cosines, -1.0, 1.0), km])
+    return _joined(places, rows, found, ["similarity", "km"], "rename them first")
 
 
 def _unit(z: Features) -> Features:
     """Scale vectors (N, D) to unit length."""
     return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+
+
+def _name(unit: str, numbers: Sequence[int], row: int) -> str:
+    """Return the name of a row of a part of a file."""
+    return f"{unit} {numbers[row]}"
 
 
 def embed_file(
@@ -251,25 +235,27 @@ def embed_file(
 ) -> int:
     """Join embeddings to a file of places, in chunks; the file may be larger than memory.
 
-    The cells of a CSV file stay text ("NA" is Namibia, "007" keeps its zeros); in a Parquet target
-    the coordinates become numbers and empty cells null. The points of a GeoParquet file take
-    precedence over columns, and a Parquet target written from it is GeoParquet again.
+    The cells of a text file stay text ("NA" is Namibia, "007" keeps its zeros); in a Parquet target
+    the coordinates become numbers and empty cells null. Geometry takes precedence over columns, and
+    a Parquet target written from it is GeoParquet.
 
     Parameters
     ----------
     source : str or Path
-        Ends in .csv, .csv.gz or .parquet. CSV is separated by commas, has a header and is UTF-8.
+        Text with any separator (.csv, .tsv, .txt; or compressed, .csv.gz), in UTF-8 or UTF-16; a
+        Parquet file or a folder of them; GeoParquet; GeoPackage, GeoJSON, Shapefile, FlatGeobuf,
+        KML, GML or GPX; Excel (.xlsx), where openpyxl is installed.
     target : str or Path
-        Ends likewise. The file appears, or is replaced, when it is complete.
+        Ends in .csv, .csv.gz or .parquet. The file appears, or is replaced, when it is complete.
     model : str, Path or object with a method ``embed``
         A name or folder, as for :func:`~earthtie_lite.runs.load_pretrained`, or a model.
     lon, lat : str, optional
-        Columns of longitude and latitude, found as in
-        :func:`~earthtie_lite.places.lonlat_of`.
+        Columns of longitude and latitude, found as in :func:`~earthtie_lite.places.lonlat_of`. In a
+        text file without names the columns are called c1, c2, ...
     rows : int
         Rows held in memory at a time: bounds memory, not results.
     progress : callable, optional
-        Called after each chunk with the number of rows read and the total (None for CSV).
+        Called after each chunk with the number of rows read and the total (None if unknown).
     prefix : str
         Prefix of the new columns, which are numbered: ``e000``, ``e001``, ...
     missing : {"error", "drop", "keep"}
@@ -287,12 +273,13 @@ def embed_file(
     ValueError
         If the target exists; if the source cannot be read, has no rows or invalid places (the
         message names the line of the first and counts them); if the name of a new column is taken;
-        if CSV cannot hold a column.
+        if the target cannot hold a column.
 
     Warns
     -----
     UserWarning
-        As in :func:`embed_table`; swapped columns are looked for in each chunk.
+        As :func:`~earthtie_lite.places.lonlat_of` does; swapped columns are looked for in each
+        chunk.
 
     Examples
     --------
@@ -307,39 +294,42 @@ def embed_file(
     import pyarrow as pa
 
     source, target = Path(source).expanduser(), Path(target).expanduser()
-    if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
-        raise ValueError(f"rows must be an integer of at least 1, got {rows!r}")
-    text, csv = kind(source) == ".csv", kind(target) == ".csv"
-    table = open_rows(source, int(rows))
+    check_integer("rows", rows)
+    check_target(target)
     if target.exists() and target.samefile(source):
         raise ValueError(f"the target is the source, {source}: choose another name")
     if target.exists() and not overwrite:
-        raise ValueError(f"{target} exists: choose another name, or replace it with overwrite=True")
-    made, done, doubtful = as_model(model), 0, _doubtful(np.full((1, 2), np.nan))
+        raise ValueError(
+            f"{target} exists: choose another name or allow overwriting it (overwrite, --force)"
+        )
+    reader = PlaceReader(lon, lat, missing)
+    table, made, done = open_rows(source, int(rows), lon, lat), as_model(model), 0
     names = column_names(embed_places(made, np.zeros((1, 2))).shape[1], prefix)
-    _refuse_taken(table.schema.names, names, "choose another prefix=")
-    columns, locate = locator(table.schema, lon, lat)
-    faults = Faults(functools.partial(row_of, source), missing, NO_PLACE)
-    with whole(target) as part:
-        if csv:
-            compression = "gzip" if target.suffix.lower() == ".gz" else None
-            writer = csv_writer(part, table.schema, names, compression)
-        else:
-            writer = parquet_writer(part, table.schema, names, columns if text else ())
-        with writer as write:
-            for batch in table.batches:
-                places = locate(batch, faults)
-                doubtful = doubtful + _doubtful(places)
-                if missing == "drop":
-                    known = np.isfinite(places).all(axis=1)
-                    batch, places = batch.filter(pa.array(known)), places[known]
-                if not faults.first:  # else the others are only counted
-                    write(batch, places, embed_places(made, places))
-                    done += batch.num_rows
-                if progress is not None:
-                    progress(faults.rows, table.total)
-        faults.refuse(str(source))
-    notes = _without_place(faults.rows, faults.lacking, missing)
-    for note in [*notes, *_doubts(doubtful, faults.rows - faults.lacking)]:
-        warnings.warn(note, stacklevel=2)
+    if taken := [name for name in names if name in table.schema.names]:
+        raise ValueError(f"{source.name} has columns {taken[:3]} already: choose another prefix")
+    with whole(target) as part, contextlib.ExitStack() as stack:
+        write, writing = None, Future[None]()  # in a thread, while the next rows are embedded
+        writing.set_result(None)
+        for batch, numbers in table.parts:
+            narrow = batch.select(list(reader.columns)) if reader.columns else batch
+            with about(source):
+                places = reader.read(narrow, functools.partial(_name, table.unit, numbers))
+            if write is None:
+                text = table.unit == "line" and len(reader.columns) == 2
+                degrees = reader.columns if text else ()
+                write = stack.enter_context(write_rows(target, part, table.schema, names, degrees))
+                threads = stack.enter_context(ThreadPoolExecutor(1))
+            if missing == "drop":
+                known = np.isfinite(places).all(axis=1)
+                batch, places = batch.filter(pa.array(known)), places[known]
+            if not reader.first:  # else the others are only counted
+                z = embed_places(made, places)
+                writing.result()
+                writing = threads.submit(write, batch, places, z)
+                done += batch.num_rows
+            if progress is not None:
+                progress(reader.rows, table.total)
+        writing.result()
+        with about(source):
+            reader.finish()
     return done

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .console import (
-    FILE,
+    TABLE,
     Command,
     check_run,
-    in_lines,
     read_table,
     with_lat,
     with_lon,
@@ -42,7 +41,7 @@ BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per
     type=click.Choice(SAMPLE),
     help="Modality of the embedded sample; repeat the option for several.",
 )
-@click.option("--table", type=FILE, help="A table of your own to train on as well: CSV or Parquet.")
+@click.option("--table", type=TABLE, help="A table of your own to train on as well.")
 @click.option("--name", help="A word for the table's modality.")
 @click.option(
     "--features",
@@ -58,6 +57,9 @@ BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per
 @with_lon
 @with_lat
 @with_missing("a place or a value", "error", "drop")
+@click.option(
+    "--nodata", type=float, multiple=True, help="A number that marks a missing value, as -9999."
+)
 @click.option(
     "--duplicates",
     default="warn",
@@ -184,35 +186,21 @@ def _fitting(config: "TrainConfig", sample: "Iterable[Modality]") -> "TrainConfi
 def _own_modality(
     path: Path,
     name: str,
-    *,
     lon: str | None,
     lat: str | None,
-    missing: str,
-    duplicates: str,
     features: tuple[str, ...],
     categories: tuple[str, ...],
-    text: str | None,
-    images: str | None,
+    **options: Any,
 ) -> "Modality":
     """Make a modality from columns of a table."""
     from ..modalities import Modality
+    from .tablefiles import about
 
-    table = read_table(path)
-    numbers, classes = _columns(features, table.columns), _columns(categories, table.columns)
-    with in_lines(path):
-        return Modality.from_frame(
-            table,
-            name,
-            lon,
-            lat,
-            features=numbers or None,
-            categories=classes or None,
-            text=text,
-            images=images,
-            folder=path.parent,
-            missing=missing,
-            duplicates=duplicates,
-        )
+    table, options["folder"] = read_table(path, lon, lat), path.parent
+    options["features"] = _columns(features, table.columns) or None
+    options["categories"] = _columns(categories, table.columns) or None
+    with about(path):
+        return Modality.from_frame(table, name, lon, lat, **options)
 
 
 def _columns(given: tuple[str, ...], known: Iterable[str]) -> list[str]:

@@ -8,6 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,7 +126,7 @@ def test_a_table_is_embedded(here, trained):
 
 def test_a_file_is_replaced_by_force_alone_and_the_source_never(here):
     Path("out.csv").write_text(PLACES)
-    fail("embed places.csv out.csv --model run", 2, "out.csv exists: add --force")
+    fail("embed places.csv out.csv --model run", 2, "out.csv exists: .*--force")
     fail("embed out.csv out.csv --model run --force", 1, "is the source")
     assert Path("out.csv").read_text() == PLACES
     assert run("embed places.csv out.csv --model run --force")[0] == 0
@@ -136,28 +137,31 @@ def test_a_file_is_replaced_by_force_alone_and_the_source_never(here):
 WRONG = r"""
 2 : 'none.csv' does not exist : embed none.csv out.csv
 1 : 'east' is not one of : embed places.csv out.csv --lon east
-1 : latitude .*151.2 in line 3 of bad\.csv; is the order : embed bad.csv out.csv
-1 : ragged\.csv cannot be read : embed ragged.csv out.csv
+1 : bad\.csv: latitude .*151.2 in line 3; is the order : embed bad.csv out.csv
+1 : ragged\.csv: line 3 has 3 cells, expected 2 : embed ragged.csv out.csv
 2 : expected one of melt3, melt, .*folder : embed places.csv out.csv --model melt4
 2 : unknown model 'empty' : grid out.tif --model empty
 1 : damaged/model\.safetensors is damaged : grid out.tif --model damaged
 1 : other holds a model of unknown class, 'Other' : grid out.tif --model other
 2 : ends in \.csv.*'out\.xls' : embed places.csv out.xls
-2 : ends in \.csv.*'notes\.txt' : embed notes.txt out.csv
+2 : ends in one of \.csv.*'notes\.docx' : embed notes.docx out.csv
 2 : one of \.png.*'out\.gif' : map San out.gif
 2 : ends in \.tif.*'out\.png' : grid out.png
 2 : dir.csv is a folder : embed places.csv dir.csv --force
 2 : there is no folder nodir : embed places.csv nodir/out.csv
-1 : cannot write into .*notes\.txt : embed places.csv notes.txt/out.csv
-1 : missing .* in line 3 of lacks\.csv; .*drop, or : embed lacks.csv o.csv
-1 : latitude is missing .* in line 3 of lacks.csv : nearest 0 0 lacks.csv
-1 : name it with .*lon.*; the columns : embed names.csv out.csv
+1 : cannot write into .*notes\.docx : embed places.csv notes.docx/out.csv
+1 : lacks\.csv: .*missing .* in line 3; .*drop\) : embed lacks.csv o.csv
+1 : lacks\.csv: latitude is missing .* in row 1 \(line 3\); .*drop\) : nearest 0 0 lacks.csv
+1 : empty: the folder has no Parquet files : embed empty o.csv
+1 : bad\.json cannot be read as a vector format : embed bad.json o.csv
+1 : Mars .* cannot be turned into degrees : embed mars.parquet o.parquet
+1 : name it .*lon: NAME.*; the columns : embed names.csv out.csv
 2 : No such option.*--modle : embed places.csv out.csv --modle run
 2 : No such option.*--modle : map --modle=run out.png
 1 : melt3 embeds places only : map San out.png --model melt3
 1 : unknown modality 'text'.*\['satellite'\] : map San out.png --model satellite
 1 : cannot compare places with a text : map San o.png --modality soil
-2 : west < east : map San out.png --region 10 0 -10 5
+2 : left < right : map San out.png --region 10 0 -10 5
 2 : raise the spacing .*write a GeoTIFF : map San out.png --spacing 0.01
 2 : -93.0 is not in the range : nearest -60 -93 places.csv
 2 : is empty : map '' out.png
@@ -166,12 +170,12 @@ WRONG = r"""
 2 : columns need a --table : train --text town
 2 : say what is in the table : train --table soil.csv --name soil
 1 : give either features : train --table soil.csv --name soil --text town --features ph
-1 : 1 of 300 rows .* line 5 of lacking\.csv : train --table lacking.csv --name soil --features ph
-1 : '5,1' in line 3 of comma\.csv; decimal : train --table comma.csv --name soil --features ph
+1 : lacking\.csv: 1 of .* row 3 \(line 5\) : train --table lacking.csv --name soil --features ph
+1 : '5,1' in row 1 \(line 3\); decimal : train --table comma.csv --name soil --features ph
 2 : sample has 'text' already : train --table soil.csv --name text --text town
 1 : must be a word : train --table soil.csv --name so-il --text town
 1 : \['sand'\] not found : train --table soil.csv --name soil --features ph,sand
-1 : 'town' must hold .* 'town 0' in line 2 : train --table soil.csv --name soil --features town
+1 : 'town' .* 'town 0' in row 0 \(line 2\) : train --table soil.csv --name soil --features town
 1 : batch : train --batch-size 4096
 2 : out holds no run to resume : train --resume
 2 : 1 is not in the range : train --pairs 1
@@ -181,7 +185,8 @@ FILES = {
     "ragged.csv": "lon,lat\n0,0\n1,2,3\n",
     "lacks.csv": "lon,lat\n10,50\n30.0,\n",
     "names.csv": "east,north\n10,50\n",
-    "notes.txt": "lon,lat\n0,0\n",
+    "notes.docx": "lon,lat\n0,0\n",
+    "bad.json": "{",
 }
 
 
@@ -189,6 +194,8 @@ FILES = {
 def test_a_fault_is_named_in_a_line_and_nothing_is_written(here, soil, case):
     for name, text in FILES.items():
         Path(name).write_text(text)
+    mars = gpd.GeoSeries(gpd.points_from_xy([1], [2]), crs="IAU_2015:49900")
+    mars.to_frame("geometry").to_parquet("mars.parquet")
     for name in ("empty", "dir.csv"):
         Path(name).mkdir()
     write_model(Path("other"), {"class": "Other"}, {})
@@ -247,15 +254,15 @@ def test_a_grid_is_embedded_whole_and_in_bands(here, trained):
 
 
 def test_a_grid_that_is_stopped_goes_on(here, monkeypatch):
-    embed, calls = et.EarthTie.embed, []
+    embed, calls = et.EarthTie.embed_places, []
 
-    def interrupted(model, lonlat):
-        calls.append(len(lonlat))
+    def interrupted(model, places):
+        calls.append(len(places))
         if sum(n > 100 for n in calls) == 2:  # the second tile; the others tell models apart
             raise KeyboardInterrupt
-        return embed(model, lonlat)
+        return embed(model, places)
 
-    monkeypatch.setattr(et.EarthTie, "embed", interrupted)
+    monkeypatch.setattr(et.EarthTie, "embed_places", interrupted)
     asked = "grid out.tif --model run --resolution 0.5 --bounds -180 0 180 1"
     status, _, errors = run(asked)
     assert status == 130
@@ -284,7 +291,7 @@ def test_a_table_is_tied_with_the_sample_and_the_run_goes_on(here, soil):
     assert run(f"{asked} --epochs 2 --resume")[0] == 0
     assert et.load("mine").history["epoch"].max() == 1
     pd.testing.assert_series_equal(et.load("mine").history["loss"][: len(loss)], loss)
-    fail(f"{asked} --resume", 1, "has 2 epochs already, not --epochs 1")
+    fail(f"{asked} --resume", 1, "has 2 epochs already, more than 1")
 
 
 def test_a_column_of_text_is_tied_by_salt(here, soil):
@@ -295,14 +302,14 @@ def test_a_column_of_text_is_tied_by_salt(here, soil):
 
 def test_classes_a_name_with_a_comma_and_one_like_a_coordinate_are_tied(here, soil):
     table = soil.rename(columns={"Longitude": "east", "Latitude": "north"})
-    table["sand, %"], table["code"] = 100 - table["clay"], ["007", "NA", "8"] * 100
+    table["sand, %"], table["code"] = 100 - table["clay"], ["CH", "NA", "DE"] * 100
     table.assign(lat=1000 * table["ph"]).to_csv("soil.csv", index=False)
     named = "--table soil.csv --name soil --lon east --lat north --categories code"
     columns = "--features 'sand, %' --features lat,clay"
     assert run(f"train mine {SMALL} {named} {columns}")[0] == 0
     model = et.load_pretrained("mine")
     assert model.in_dims["soil"] == 6
-    assert model.featurisers["soil"].classes == (("code", ("007", "8", "NA")),)
+    assert model.featurisers["soil"].classes == (("code", ("CH", "DE", "NA")),)
     assert model.head("soil").std.max().item() == pytest.approx(1000 * table["ph"].std(), rel=0.2)
 
 
@@ -314,11 +321,23 @@ def test_images_are_tied_and_rows_that_lack_one_left_out(here, soil):
     soil = soil.assign(file=[f"{row}.png" if row != 5 else "" for row in range(100)])
     soil.to_csv("there/soil.csv", index=False)
     asked = f"train mine {SMALL} --table there/soil.csv --name soil --images file"
-    fail(asked, 1, "the first is line 7 of soil.csv, in column 'file'")
+    fail(asked, 1, r"soil\.csv: .*the first is row 5 \(line 7\), in column 'file'")
     assert not Path("mine").exists()
     status, _, errors = run(f"{asked} --missing drop")
     assert (status, errors) == (0, "Warning: left out 1 of 100 rows, which lack a value\n")
     assert isinstance(et.load_pretrained("mine").featurisers["soil"], et.RandomConvolutions)
+
+
+def test_numbers_that_mark_missing_values_are_named_by_an_option(here, soil):
+    soil.assign(ph=soil["ph"].where(soil.index % 50 != 3, -9999)).to_csv("soil.csv", index=False)
+    asked = f"train mine {SMALL} --table soil.csv --name soil --features ph,clay"
+    lacking = r"soil\.csv: 6 of 300 rows lack a value, the first is row 3 \(line 5\), in col.* 'ph'"
+    fail(f"{asked} --nodata -9999", 1, lacking)
+    status, _, errors = run(f"{asked} --nodata 1e20 --nodata -9999 --missing drop")
+    assert (status, errors) == (0, "Warning: left out 6 of 300 rows, which lack a value\n")
+    status, _, errors = run(asked.replace("mine", "other"))
+    assert status == 0
+    assert re.fullmatch(r"Warning: 6 of 300 .*'ph'.* row 3 \(line 5\).*nodata: -9999.*\n", errors)
 
 
 def test_a_batch_fits_few_pairs(here):

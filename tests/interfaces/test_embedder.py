@@ -6,6 +6,8 @@ import geopandas as gpd
 import joblib
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 from fakes import Waves
 from sklearn.base import clone
@@ -69,6 +71,8 @@ def test_scikit_learns_own_checks_pass(estimator, check):
         (TABLE.rename(columns={"Lon": "east"}), ["east", "Lat"]),
         (POINTS, None),
         (POINTS.geometry, None),
+        (pl.DataFrame(TABLE.reset_index(drop=True)), None),
+        (pa.Table.from_pandas(TABLE), ["Lon", "Lat"]),
     ],
 )
 def test_places_come_in_every_form(X, columns):
@@ -94,12 +98,13 @@ def test_fitting_is_idempotent_and_notes_the_columns():
 @pytest.mark.parametrize(
     ("X", "columns", "message"),
     [
-        (np.zeros((3, 4)), None, r"expected two columns, .*, got 4: say which .*columns=\(0, 1\)"),
+        (np.zeros((3, 4)), None, r"expected two columns, .*, got 4: say which \(columns\)"),
         (np.zeros((3, 4)), (0, 4), r"columns \(0, 4\) are not among the columns"),
+        (TABLE, ["Lat", "Lon"], "column 'Lat' is no longitude: rename it if it is one"),
         (np.zeros((3, 4)), (0, 1, 2), r"columns must be a pair.*\(0, 1, 2\)"),
-        (TABLE.drop(columns="Lat"), None, r"latitude .*found \[\]: name it with lat="),
+        (TABLE.drop(columns="Lat"), None, r"latitude .*found \[\]: name it \(lat"),
         (LONLAT[:, ::-1], None, "is the order"),
-        ([[0.0, 0.0], [np.nan, 1.0]], None, "longitude is missing .* in row 1"),
+        ([[0.0, 0.0], [np.nan, 1.0]], None, r"longitude is missing .* in row 1"),
         (TABLE.assign(Lat=np.inf), None, r"got inf in row 0 \(index 'p0'\)"),
     ],
 )

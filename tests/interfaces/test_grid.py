@@ -9,6 +9,7 @@ import filelock
 import numpy as np
 import pytest
 import rasterio
+import xarray as xr
 from fakes import Waves
 
 import earthtie_lite as et
@@ -65,6 +66,17 @@ def test_each_pixel_holds_the_embedding_of_its_centre(tmp_path):
         centre = raster.xy(*raster.index(13.4, 47.6))
     np.testing.assert_array_equal(values, Waves(9).embed([centre])[0, [8, 0]])
     assert os.listdir(path.parent) == ["alps.tif"]
+
+
+def test_a_grid_centred_on_the_poles_is_written_whole(tmp_path):
+    model, bounds = Waves(2), (-2.5, -92.5, 357.5, 92.5)
+    path = embed_grid(model, tmp_path / "a.tif", bounds, (5, -5))
+    with rasterio.open(path) as raster:
+        assert raster.bounds == bounds
+        values = raster.read()
+    lon, lat = np.meshgrid((np.arange(0, 360, 5) + 180) % 360 - 180, np.arange(90, -91, -5))
+    places = np.stack([lon.ravel(), lat.ravel()], axis=1)
+    np.testing.assert_allclose(values, model.embed(places).T.reshape(2, 37, 72), atol=1e-6)
 
 
 def test_it_is_a_cloud_optimised_geotiff_with_overviews_down_to_one_tile(tmp_path):
@@ -214,7 +226,7 @@ def test_a_real_model_is_named_and_gives_its_embedding(tmp_path):
 def test_an_existing_file_is_replaced_only_when_asked_and_when_all_is_done(tmp_path):
     path = tmp_path / "a.tif"
     path.write_text("old")
-    with pytest.raises(ValueError, match=r"a\.tif exists: .*overwrite=True"):
+    with pytest.raises(ValueError, match=r"a\.tif exists: .*\(overwrite, --force\)"):
         embed_grid(Waves(), path, WIDE, 0.2)
     stopped(path, overwrite=True)
     assert path.read_text() == "old"
@@ -246,6 +258,11 @@ def test_a_disk_that_is_too_full_is_refused_first(tmp_path):
         *(({"bands": bands}, "different integers") for bands in ([4], [0, 0], [-1], [], ["e000"])),
         ({"bands": [0.5]}, "different integers"),
         ({"bounds": (170, -50, -170, -30)}, "across the date line it is right=190"),
+        ({"crs": "EPSG:4978", "bounds": (0, 0, 9e6, 9e6)}, "Geocentric CRS"),
+        (
+            {"bounds": (3e7, 0, 3.1e7, 1e6), "resolution": 1e5, "crs": "EPSG:8857"},
+            "no pixel is a place: .* in EPSG:8857",
+        ),
         ({"model": "clip"}, "unknown model 'clip'"),
         ({"model": 3}, "must be a name, a folder or have a method embed"),
     ],
@@ -267,6 +284,63 @@ def test_xarray_gets_bands_by_name(tmp_path, bands):
         at = array.sel(x=13.3, y=47.6, method="nearest")
         place = [[float(at.x), float(at.y)]]
         np.testing.assert_allclose(at.values, Waves().embed(place)[0, bands])
+
+
+@pytest.mark.parametrize(
+    ("changed", "names", "bands"),
+    [
+        ({}, (), [1, 2, 3]),
+        ({"count": 1}, (), [1]),
+        ({"count": 1}, ("depth",), ["depth"]),
+        ({}, ("a", None, "b"), ["a", "2", "b"]),
+        ({}, ("a", "a", "b"), ["a", "a", "b"]),
+        ({}, ("a", "a", "a"), ["a", "a", "a"]),
+        ({"dtype": "int16", "nodata": 1}, (), [1, 2, 3]),
+        ({"dtype": "uint8", "nodata": None}, (), [1, 2, 3]),
+        ({"crs": None}, (), [1, 2, 3]),
+        ({"left": 0.0, "top": 90.5}, (), [1, 2, 3]),  # 0 to 360, centred on the pole
+    ],
+)
+def test_rasters_of_others_open(tmp_path, changed, names, bands):
+    asked = {"count": 3, "dtype": "float32", "left": -180.0, "top": 90.0, **changed}
+    profile = make_grid((0, 0, 4, 3)).profile(1)
+    left, top = asked.pop("left"), asked.pop("top")
+    profile |= {**asked, "transform": rasterio.Affine(90, 0, left, 0, -60, top)}
+    values = np.arange(12 * asked["count"]).reshape(-1, 3, 4)
+    with rasterio.open(tmp_path / "a.tif", "w", **profile) as raster:
+        raster.write(values.astype(asked["dtype"]))
+        raster.descriptions = names or (None,) * asked["count"]
+    with to_xarray(str(tmp_path / "a.tif")) as array:
+        assert array.dims == ("band", "y", "x")
+        assert array.band.values.tolist() == bands
+        known = values if asked.get("nodata") is None else np.where(values == 1, np.nan, values)
+        np.testing.assert_array_equal(array.values, known)
+        assert array.x.values.tolist() == [left + 45 + 90 * n for n in range(4)]
+
+
+def test_netcdf_keeps_its_first_dimension(tmp_path):
+    times = xr.Dataset(
+        {"t2m": (("time", "lat", "lon"), np.zeros((2, 3, 4)))},
+        {"time": [6, 9], "lat": [1.0, 0.0, -1.0], "lon": [0.0, 1.0, 2.0, 3.0]},
+    )
+    times.to_netcdf(tmp_path / "one.nc")
+    with to_xarray(tmp_path / "one.nc") as array:
+        assert array.sizes == {"time": 2, "y": 3, "x": 4}
+        assert array.time.values.tolist() == [6, 9]
+    times.assign(d2m=times.t2m).to_netcdf(tmp_path / "two.nc")
+    with pytest.raises(ValueError, match=r"two\.nc holds several rasters"):
+        to_xarray(tmp_path / "two.nc")
+
+
+@pytest.mark.parametrize("name", ["missing.tif", "text.tif", "empty.tif", "half.tif", "."])
+def test_a_file_that_is_no_raster_is_refused_with_its_path(tmp_path, name):
+    (tmp_path / "text.tif").write_text("lon,lat\n1,2\n")
+    (tmp_path / "empty.tif").touch()
+    whole = embed_grid(Waves(), tmp_path / "a.tif", ALPS).read_bytes()
+    (tmp_path / "half.tif").write_bytes(whole[:100])
+    with pytest.raises(ValueError) as caught:
+        to_xarray(tmp_path / name)
+    assert str(caught.value).startswith(f"cannot open {tmp_path / name} as a raster: ")
 
 
 def test_without_rioxarray_the_message_says_how_to_get_it(tmp_path, monkeypatch):

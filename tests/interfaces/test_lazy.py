@@ -98,7 +98,7 @@ def test_coordinates_without_a_usual_name_are_refused(model):
 
 @pytest.mark.parametrize(("lat", "lon"), [(91.0, 0.0), (0.0, 541.0), (-90.5, 0.0)])
 def test_degrees_out_of_range_are_refused(model, lat, lon):
-    with pytest.raises(ValueError, match=r"latitudes must lie in \[-90, 90\]"):
+    with pytest.raises(ValueError, match="latitudes must lie within 90 and"):
         model.embed(xr.Dataset(coords={"lat": [10.0, lat], "lon": [10.0, lon]}))
 
 
