@@ -309,10 +309,13 @@ def read_numbers(frame: "pd.DataFrame", names: Sequence[str], nodata: Any = ()) 
         # As objects, because pandas would otherwise convert a time to a number.
         cells = frame[column] if frame[column].dtype.kind in "iuf" else frame[column].astype(object)
         parsed = pd.to_numeric(cells, errors="coerce")
-        real = parsed.dtype.kind != "c"
-        values[:] = parsed.to_numpy(np.float64, na_value=np.nan) if real else np.nan
+        values[:] = np.nan if parsed.dtype.kind == "c" else parsed.to_numpy(float, na_value=np.nan)
         wrong = ~(np.isfinite(values) | marked_missing(cells))
-        values[np.isclose(values[:, None], marks, rtol=1e-7, atol=0).any(axis=1)] = np.nan
+        alike = np.isclose(values[:, None], marks, rtol=1e-7, atol=0).any(axis=1)
+        whole = (np.rint(values) == values) & (np.abs(values) < 1e15)  # 16777217 is not 16777216
+        with np.errstate(over="ignore"):
+            alike &= ~whole | np.isin(values, [marks, marks.astype(np.float32)])
+        values[alike] = np.nan
         wrong |= np.abs(values) > LARGEST
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -321,7 +324,7 @@ def read_numbers(frame: "pd.DataFrame", names: Sequence[str], nodata: Any = ()) 
                 cell, "text goes to text or categories; times become numbers, as of days"
             )
             if np.isfinite(values[row]):
-                hint = f"if it marks missing values, say so (nodata: {values[row]:.9g})"
+                hint = f"if it marks missing values, say so (nodata: {values[row]:.15g})"
             raise ValueError(
                 f"column {column!r} must hold finite numbers of at most 1e30 in size, got {cell!r} "
                 f"in {row_namer(frame.index)(row)}; {hint}"
@@ -336,7 +339,8 @@ def fit_offsets(numbers: Array, tolerance: float = 1e-3) -> tuple[float, ...]:
     """
     mean, std = numbers.mean(axis=0), numbers.std(axis=0)
     blurred = np.spacing(np.abs(mean).astype(np.float32)) > tolerance * std
-    blurred &= std > 4 * np.spacing(np.abs(mean))  # not constant
+    # Not constant up to rounding; the mean itself is rounded, so the deviation is never 0.
+    blurred &= np.ptp(numbers, axis=0) > 100 * np.spacing(np.abs(mean))
     return tuple(np.where(blurred, mean, 0.0).tolist()) if blurred.any() else ()
 
 

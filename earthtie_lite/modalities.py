@@ -35,10 +35,10 @@ Exclude = Callable[[Array], NDArray[np.bool_]]
 NAMES = ("satellite", "lights", "text")
 PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
 NAME_SPACING_KM = 10.0  # place names are thinned to one per equal-area cell of this size
-# Usual marks of missing values, as are all numbers of 1e20 and more in size.
-NEGATIVE = (-99, -99.9, -999, -999.9, -9999, -9999.9, -99999, -999999, -(2**15), -(2**31))
-POSITIVE = (999, 9999, 99999, 999999, 2**15 - 1, 2**16 - 1, 2**31)
-MARKS = np.array(NEGATIVE + POSITIVE, dtype=np.float32)
+# Usual marks of missing values: of text formats, of integers' limits, of models (CMIP: 1e20).
+MARKS = [-99, -99.9, -999, -999.9, -9999, -9999.9, -99999, -999999, -(2.0**15), -(2.0**31)]
+MARKS += [99.99, 999, 999.9, 9999, 9999.9, 99999, 999999, 2.0**15 - 1, 2.0**16 - 1, 2.0**31]
+MARKS += [255, -1e20, 1e20]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Modality:
             raise ValueError(f"the name of a modality must be a word, got {self.name!r}")
         if self.name == "loss":
             raise ValueError("a modality cannot be named 'loss': the history has such a column")
-        places = as_lonlat(self.lonlat)
+        places, what = as_lonlat(self.lonlat), f"features of modality {self.name!r}"
         try:
             raw = np.asarray(self.features)
             if raw.dtype.kind in "cmM":
@@ -80,25 +80,18 @@ class Modality:
             with np.errstate(over="ignore"):
                 features = np.asarray(raw, dtype=np.float32)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"features of modality {self.name!r} must be numbers") from error
+            raise ValueError(f"{what} must be numbers") from error
         if features.ndim != 2 or len(features) != len(places) or features.shape[1] == 0:
-            raise ValueError(
-                f"features of modality {self.name!r} must have shape ({len(places)}, D), one row "
-                f"per place, got {features.shape}"
-            )
+            shape = f"({len(places)}, D), one row per place"
+            raise ValueError(f"{what} must have shape {shape}, got {features.shape}")
         bad = ~((features.max(axis=1) <= LARGEST) & (features.min(axis=1) >= -LARGEST))
         if bad.any():
-            raise ValueError(
-                f"features of modality {self.name!r} must be finite and at most 1e30 in size, not "
-                f"in row {int(np.argmax(bad))}: leave out rows that lack a value"
-            )
+            where = f"not in row {int(np.argmax(bad))}: leave out rows that lack a value"
+            raise ValueError(f"{what} must be finite and at most 1e30 in size, {where}")
         if raw.dtype != np.float32 and fit_offsets(raw.astype(np.float64), tolerance=0.2):
-            raise ValueError(
-                f"features of modality {self.name!r} lose their differences in float32: subtract "
-                "the mean of each column first"
-            )
+            raise ValueError(f"{what} lose their differences in float32: subtract the means first")
         if len(features) > 1 and np.ptp(features, axis=0).max() == 0:
-            raise ValueError(f"features of modality {self.name!r} are constant: nothing to learn")
+            raise ValueError(f"{what} are constant: nothing to learn")
         if self.featuriser is None:
             _warn_of_marks(features, range(features.shape[1]), "row {}".format)
         object.__setattr__(self, "lonlat", places)
@@ -137,7 +130,7 @@ class Modality:
         Parameters
         ----------
         frame : table
-            Of pandas, GeoPandas, polars, PyArrow, dask or xarray.
+            Of pandas, GeoPandas, polars, PyArrow or dask, or a mapping or list of mappings.
         name : str
         lon, lat : label, optional
             Columns of longitude and latitude, degrees. By default the geometry of a GeoDataFrame,
@@ -245,8 +238,6 @@ def _observation_columns(
         raise ValueError("a featuriser encodes text or images, not features and categories")
     if isinstance(features, str) or isinstance(categories, str):
         raise ValueError("features and categories must be lists of columns; write [column]")
-    if isinstance(text, (list, tuple)) or isinstance(images, (list, tuple)):
-        raise ValueError(f"text and images must be one column, got {text or images!r}")
     others = [column for column in (text, images) if column is not None]
     return [list(features or ()), list(categories or ()), others]
 
@@ -286,11 +277,10 @@ def _warn_of_marks(numbers: NDArray[Any], columns: Iterable[Any], name_row: RowN
     for column, values in zip(columns, numbers.T):
         far = far_out(values.astype(np.float64))
         for row in np.flatnonzero(far)[:1].tolist():
-            value = f"{values[row]:.9g}"
             warn(
                 f"{far.sum():,} of {len(far):,} values of column {column!r} lie far from the rest, "
-                f"the first, {value}, in {name_row(row)}: if they mark missing values, say so "
-                f"(nodata: {value}) or leave out such rows"
+                f"the first in {name_row(row)}: if they mark missing values, say so (nodata: "
+                f"{values[row]:.15g}) or leave out such rows"
             )
 
 
@@ -301,10 +291,10 @@ def far_out(values: Array) -> Mask:
     no other is. Other values are far out beyond a jump in the upper tenth of the distances to the
     median that neither their number nor a heavy tail, such as that of populations, explains.
     """
-    marks = np.isin(values.astype(np.float32), MARKS) | (np.abs(values) > 0.999e20)
+    marks = np.isin(values.astype(np.float32), np.array(MARKS, dtype=np.float32))
     rest = values if marks.all() else values[~marks]
     low, high, middle = rest.min(), rest.max(), np.median(rest)
-    outside = np.maximum(low - values, values - high) > high - low
+    outside = (np.maximum(low - values, values - high) > high - low) & (high > low)
     far = marks & (outside | ((values < 0) & (low >= 0)))
     away = np.abs(values - middle)
     known = np.sort(away[~far & (away > 1e-12 * abs(middle))])
