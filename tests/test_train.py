@@ -329,7 +329,7 @@ def test_resuming_another_run_is_refused(three, make_encoder, saved, fit, tmp_pa
     others = [[et.Modality(soil.name, soil.lonlat, x), *three[1:]] for x in others]
     for sample, encoder, change, message in [
         *((three, None, change, r"has other settings, .*: repeat them") for change in changes),
-        (three, None, {"epochs": 2}, "has 3 epochs already, not epochs=2"),
+        (three, None, {"epochs": 2}, "has 3 epochs already, more than 2"),
         (three, make_encoder(width=8), {}, "has another encoder"),
         (three[:2], None, {}, r"has other modalities: \{'soil': 6, 'river': 6"),
         *((sample, None, {}, "was trained on other data of 'soil'") for sample in others),
