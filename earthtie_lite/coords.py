@@ -3,6 +3,7 @@
 Everywhere in this package ``lonlat`` is an array of shape (N, 2) in degrees, longitude first.
 """
 
+import contextlib
 import zlib
 from typing import Any
 
@@ -65,6 +66,9 @@ def as_lonlat(lonlat: Any) -> Array:
     ...
     ValueError: latitude must lie in [-90, 90], got 151.2 in row 0; is the order (longitude, ...
     """
+    if type(lonlat) in (list, tuple):
+        with contextlib.suppress(TypeError, ValueError):  # of points, or of mappings
+            lonlat = np.asarray(lonlat, dtype=np.float64)
     if type(lonlat) is not np.ndarray or lonlat.dtype.kind not in "fiu":
         from .places import lonlat_of
 

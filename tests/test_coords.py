@@ -48,7 +48,7 @@ def test_a_purpose_and_its_numbers_determine_random_numbers_that_no_other_shares
         ([[35.7, 139.7]], r"got 139.7 in row 0; is the order \(longitude, latitude"),
         (np.array([[0, 0], [np.nan, 1]]), r"must be finite, got \[nan, 1.0\] in row 1"),
         (np.array([[0, np.inf]]), r"must be finite, got \[0.0, inf\] in row 0"),
-        ([[0, 0], [np.nan, 1]], r"longitude is missing .*, got nan in row 1"),
+        ([[0, 0], [np.nan, 1]], r"must be finite, got \[nan, 1.0\] in row 1"),
         (np.empty((0, 2)), "at least one place is needed"),
         ([10.0, 20.0], r"longitude first, got \(2,\); one place is \[\[lon, lat"),
         ([[1, 2, 3]], r"longitude first, got \(1, 3\)"),
