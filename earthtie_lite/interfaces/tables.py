@@ -152,7 +152,9 @@ def _joined(
     joined = narwhals.concat([frame[rows], columns], how="horizontal").to_native()
     if hasattr(table, "schema") and hasattr(table.schema, "metadata"):  # PyArrow
         joined = joined.replace_schema_metadata(table.schema.metadata)
-    return joined.to_batches()[0] if batch else joined.lazy() if lazy else joined
+    if batch:
+        return joined.combine_chunks().to_batches()[0]
+    return joined.lazy() if lazy else joined
 
 
 def nearest(
