@@ -202,7 +202,8 @@ def build_weather(packages: Packages, path: Path) -> str:
     folder = "ecmean/climatology/EC26-CMIP/r360x180/seasons_average"
     members = [f"{folder}_{name}_r360x180_1985-2014.nc" for name in ("tas_CRU", "psl_ERA5")]
     celsius, pascal = (packages.image("ecmean", member).astype(np.float64) for member in members)
-    west = np.roll(np.concatenate([np.where(celsius < 1e30, celsius, np.nan), pascal / 100]), 180, 2)
+    values = np.concatenate([np.where(celsius < 1e30, celsius, np.nan), pascal / 100])
+    west = np.roll(values, 180, axis=2)
     east = np.roll(west, -1, axis=2)
     one = np.where(np.isnan(west), east, west)
     values = np.where(np.isnan(west + east), one, (west + east) / 2)

@@ -1,4 +1,5 @@
 from . import (
+    columns as columns,
     config as config,
     coords as coords,
     distributed as distributed,

@@ -1,4 +1,4 @@
-"""Frozen encoders of observations: texts, images, table columns; none needs downloaded weights.
+"""Frozen encoders of texts, images, patches of maps, table columns; none downloads weights.
 
 A featuriser maps raw input to (N, out_dim) float32. Its JSON ``spec`` and its ``state`` of arrays
 describe it completely, so that a saved run can encode new input.
@@ -7,27 +7,23 @@ describe it completely, so that a saved run can encode new input.
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import check_integer
-from .coords import Array, stream
+from .config import check_integer, check_option
+from .coords import stream
 from .files import cached
-from .frames import as_frame, marked_missing
-from .places import comma_hint, row_namer
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Features = NDArray[np.float32]
 BATCH = 256  # inputs encoded at a time: bounds memory, not results
-MAX_CLASSES = 1000  # limit for a categorical column: each class is one feature
-LARGEST = 1e30  # absolute value of a feature: sums of larger ones may overflow in float32
 FEATURISERS: dict[str, "type[Featuriser]"] = {}  # all featuriser classes, by name
 
 
@@ -35,6 +31,7 @@ class Featuriser:
     """Base class of frozen encoders: a dataclass of settings and, if fitted, of arrays."""
 
     out_dim: Any  # width of the features
+    slow: ClassVar[bool] = True  # whether features are worth caching
 
     def __init_subclass__(cls, **settings: Any) -> None:
         """Register the class, so that a saved model finds it."""
@@ -209,11 +206,7 @@ class RandomConvolutions(Featuriser):
         """Encode images (N, C, H, W), uint8, as (N, 2 K)."""
         import torch
 
-        images = _as_images(raw)
-        if images.shape[1] != self.filters.shape[1]:
-            raise ValueError(
-                f"expected images of {self.filters.shape[1]} channels, got {images.shape[1]}"
-            )
+        images = _as_images(raw, self.filters.shape[1])
         weight, offset = torch.from_numpy(self.filters), torch.from_numpy(self.offsets)
         batches = []
         for start in range(0, len(images), BATCH):
@@ -225,210 +218,125 @@ class RandomConvolutions(Featuriser):
         return torch.cat(batches).numpy()
 
 
-def _as_images(raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return images as an array after checking its shape and type."""
+def _as_images(raw: Any, bands: int | None = None, kind: str = "uint8") -> NDArray[Any]:
+    """Return images, or patches of numbers, as an array after checking its shape and type."""
     images = np.asarray(raw)
-    if images.ndim != 4 or images.dtype != np.uint8 or 0 in images.shape:
-        raise ValueError(
-            f"expected images (N, C, H, W) in uint8, got {images.shape} in {images.dtype}"
-        )
+    typed = images.dtype == np.uint8 or (kind == "numbers" and images.dtype.kind in "iuf")
+    if images.ndim != 4 or 0 in images.shape or not typed or bands not in (None, images.shape[1]):
+        shape = f"(N, {bands or 'C'}, H, W)"
+        raise ValueError(f"expected images {shape} in {kind}, got {images.shape} in {images.dtype}")
     return images
 
 
+STATISTICS: dict[str, Callable[[Any], Any]] = {  # of patches (N, C, H, W) with NaN for no data
+    "mean": lambda x: np.nanmean(x, axis=(2, 3)),
+    "std": lambda x: np.nanstd(x, axis=(2, 3)),
+    "slope": lambda x: np.nan_to_num(np.hypot(*np.gradient(x, axis=(2, 3)))).mean(axis=(2, 3)),
+    "missing": lambda x: np.isnan(x).mean(axis=(2, 3)),
+}
+
+
 @dataclass(frozen=True)
-class Columns(Featuriser):
-    """Numeric columns of a table, unchanged but for an offset where float32 needs one.
+class Statistics(Featuriser):
+    """Statistics of the values in a patch of a map, such as heights, where it has data.
 
     Parameters
     ----------
-    names : tuple of str
-    offsets : tuple of float, optional
-        Subtracted from each column in float64: :func:`fit_offsets`.
-    """
-
-    names: tuple[str, ...]
-    offsets: tuple[float, ...] = field(default=(), kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", tuple(self.names))  # JSON returns lists
-        object.__setattr__(self, "offsets", tuple(self.offsets))
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Return class and settings, as JSON; without offsets that of version 0.1."""
-        return {key: value for key, value in super().spec.items() if key != "offsets" or value}
-
-    @property
-    def out_dim(self) -> int:
-        """Number of columns."""
-        return len(self.names)
-
-    def __call__(self, raw: Any) -> Features:
-        """Return numbers (N, D), or the columns of a table, as float32."""
-        if hasattr(raw, "columns"):
-            raw = read_numbers(check_columns(raw, self.names), self.names)
-        array = np.asarray(raw, dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != len(self.names):
-            raise ValueError(f"expected (N, {len(self.names)}) numbers, got {array.shape}")
-        return (array - (self.offsets or 0.0)).astype(np.float32)
-
-
-def check_columns(raw: Any, asked: Sequence[str]) -> "pd.DataFrame":
-    """Return columns of a table of any kind; raise a ValueError unless each is there once."""
-    frame = as_frame(raw) if hasattr(raw, "columns") else raw
-    present = list(getattr(frame, "columns", []))
-    if wrong := [column for column in asked if present.count(column) != 1]:
-        raise ValueError(f"columns {wrong} not found, or not once, in a table with {present}")
-    return frame[list(dict.fromkeys(asked))]
-
-
-def read_numbers(frame: "pd.DataFrame", names: Sequence[str], nodata: Any = ()) -> Array:
-    """Read columns of a table as numbers, whatever their type; True is 1.
-
-    Parameters
-    ----------
-    frame : DataFrame
-    names : sequence of str
-    nodata : float or array, optional
-        Numbers that mean a missing value, compared to the precision of float32.
-
-    Returns
-    -------
-    array, shape (N, D), float64
-        NaN where a cell is empty or a mark of a missing value such as NA.
+    names : tuple of {"mean", "std", "slope", "missing"}
+        "slope" is the mean length of the gradient per pixel (0 where a neighbour has no data),
+        "missing" the share of pixels without data, which for heights is the share of sea.
+    quantiles : tuple of float
+        In [0, 1]; 0 is the least value, 1 the greatest.
+    bands : int
+        Bands of a patch.
+    nodata : float, optional
+        Value of pixels without data; NaN always is one.
 
     Raises
     ------
     ValueError
-        If another cell is not a finite number, or exceeds 1e30 in size; it names the first row.
-    """
-    import pandas as pd
-
-    numbers, marks = np.empty((len(frame), len(names))), np.array(nodata, dtype=float, ndmin=1)
-    for column, values in zip(names, numbers.T):
-        # As objects, because pandas would otherwise convert a time to a number.
-        cells = frame[column] if frame[column].dtype.kind in "iuf" else frame[column].astype(object)
-        parsed = pd.to_numeric(cells, errors="coerce")
-        values[:] = np.nan if parsed.dtype.kind == "c" else parsed.to_numpy(float, na_value=np.nan)
-        wrong = ~(np.isfinite(values) | marked_missing(cells))
-        alike = np.isclose(values[:, None], marks, rtol=1e-7, atol=0).any(axis=1)
-        whole = (np.rint(values) == values) & (np.abs(values) < 1e15)  # 16777217 is not 16777216
-        with np.errstate(over="ignore"):
-            alike &= ~whole | np.isin(values, [marks, marks.astype(np.float32)])
-        values[alike] = np.nan
-        wrong |= np.abs(values) > LARGEST
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            (cell,) = cells.iloc[[row]].tolist()
-            hint = comma_hint(
-                cell, "text goes to text or categories; times become numbers, as of days"
-            )
-            if np.isfinite(values[row]):
-                hint = f"if it marks missing values, say so (nodata: {values[row]:.15g})"
-            raise ValueError(
-                f"column {column!r} must hold finite numbers of at most 1e30 in size, got {cell!r} "
-                f"in {row_namer(frame.index)(row)}; {hint}"
-            )
-    return numbers
-
-
-def fit_offsets(numbers: Array, tolerance: float = 1e-3) -> tuple[float, ...]:
-    """Return the means of columns (N, D) whose deviation float32 resolves worse than tolerated.
-
-    The offset of other columns is 0; if no column needs one, there are none.
-    """
-    mean, std = numbers.mean(axis=0), numbers.std(axis=0)
-    blurred = np.spacing(np.abs(mean).astype(np.float32)) > tolerance * std
-    # Not constant up to rounding; the mean itself is rounded, so the deviation is never 0.
-    blurred &= np.ptp(numbers, axis=0) > 100 * np.spacing(np.abs(mean))
-    return tuple(np.where(blurred, mean, 0.0).tolist()) if blurred.any() else ()
-
-
-@dataclass(frozen=True)
-class MixedColumns(Columns):
-    """Columns of a table: numbers unchanged, then categories one-hot.
-
-    Categories are compared as text; 1 and 1.0 are the same class.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Numeric columns; may be empty.
-    classes : tuple of (str, tuple of str)
-        Categorical columns, each with its classes.
-
-    Raises
-    ------
-    ValueError
-        If there are no classes; when called, if a column is missing or a category is unknown.
+        If a name is unknown; when called, if a patch has other bands or a band without any data.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> columns = MixedColumns(("ph",), (("soil", ("clay", "sand")),))
-    >>> columns(pd.DataFrame({"ph": [5.5, 7.0], "soil": ["sand", "clay"]})).tolist()
-    [[5.5, 0.0, 1.0], [7.0, 1.0, 0.0]]
+    >>> Statistics(("mean", "missing"), (0.0, 1.0), nodata=-1)([[[[1, 3], [8, -1]]]]).tolist()
+    [[4.0, 0.25, 1.0, 8.0]]
     """
 
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    names: tuple[str, ...] = ("mean",)
+    quantiles: tuple[float, ...] = ()
+    bands: int = 1
+    nodata: float | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        classes = tuple((column, tuple(known)) for column, known in self.classes)
-        if not classes or not all(known for _, known in classes):
-            raise ValueError(f"expected columns of categories with their classes, got {classes}")
-        object.__setattr__(self, "classes", classes)
-
-    @classmethod
-    def fit(
-        cls, frame: "pd.DataFrame", names: Iterable[str], categories: Iterable[str]
-    ) -> "MixedColumns":
-        """Collect the classes of the categorical columns of a table, in alphabetical order.
-
-        Raises
-        ------
-        ValueError
-            If a column has more than ``MAX_CLASSES`` classes.
-        """
-        found, names = [], tuple(names)
-        for column in categories:
-            known = sorted({_class_name(value) for value in frame[column]})
-            if len(known) > MAX_CLASSES:
-                raise ValueError(
-                    f"column {column!r} has {len(known):,} categories, at most {MAX_CLASSES:,} are "
-                    "encoded: merge rare ones, leave the column out, or use it as text"
-                )
-            found.append((column, tuple(known)))
-        return cls(names, tuple(found), offsets=fit_offsets(read_numbers(frame, names)))
+        for name in self.names:
+            check_option("statistic", name, STATISTICS)
 
     @property
     def out_dim(self) -> int:
-        """Number of numeric columns plus number of classes."""
-        return len(self.names) + sum(len(known) for _, known in self.classes)
+        """Number of statistics times number of bands."""
+        return (len(self.names) + len(self.quantiles)) * self.bands
 
     def __call__(self, raw: Any) -> Features:
-        """Encode a table that has the columns as (N, out_dim)."""
-        import pandas as pd
-
-        raw = check_columns(raw, [*self.names, *(column for column, _ in self.classes)])
-        parts = [super().__call__(raw)]
-        for column, known in self.classes:
-            values = [_class_name(value) for value in raw[column]]
-            codes = pd.Index(known).get_indexer(pd.Index(values))  # -1 for an unknown category
-            if (codes < 0).any():
-                row = int(np.argmax(codes < 0))
-                raise ValueError(
-                    f"unknown category {values[row]!r} of column {column!r} in row {row}: "
-                    f"expected one of {len(known):,}, such as {', '.join(map(repr, known[:5]))}"
-                )
-            parts.append(np.eye(len(known), dtype=np.float32)[codes])
-        return np.concatenate(parts, axis=1)
+        """Encode patches (N, bands, H, W) as (N, out_dim), statistic by statistic."""
+        patches = _as_images(raw, self.bands, "numbers")
+        found = []
+        for start in range(0, len(patches), BATCH):
+            batch = patches[start : start + BATCH].astype(np.float64)
+            batch[batch == self.nodata] = np.nan
+            if (empty := (STATISTICS["missing"](batch) == 1).any(axis=1)).any():
+                raise ValueError(f"no data in a band of the patch in row {start + empty.argmax()}")
+            parts = [STATISTICS[name](batch) for name in self.names]
+            parts += list(np.nanquantile(batch, self.quantiles, axis=(2, 3)))
+            found.append(np.concatenate(parts, axis=1))
+        return np.concatenate(found).astype(np.float32)
 
 
-def _class_name(value: Any) -> str:
-    """Return a category as text; a whole number has no decimals, whatever its type."""
-    whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
-    return str(int(value)) if whole else str(value)
+@dataclass(frozen=True)
+class Fractions(Featuriser):
+    """Fraction of the pixels of a patch in each class of a map, such as land cover.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes; pixels hold their codes, from 0 on.
+    parts : tuple of int
+        1 stands for the whole patch, 3 for its central third (of its height and of its width).
+
+    Raises
+    ------
+    ValueError
+        When called, if a code is not one of the classes.
+
+    Examples
+    --------
+    >>> Fractions(3)([[[[0, 2], [2, 2]]]]).tolist()
+    [[0.25, 0.0, 0.75]]
+    """
+
+    classes: int
+    parts: tuple[int, ...] = (1,)
+
+    @property
+    def out_dim(self) -> int:
+        """Number of classes times number of parts."""
+        return self.classes * len(self.parts)
+
+    def __call__(self, raw: Any) -> Features:
+        """Encode patches (N, 1, H, W) as (N, out_dim), part by part."""
+        patches = _as_images(raw, 1, "numbers")
+        if not np.isin(patches, np.arange(self.classes)).all():
+            raise ValueError(
+                f"the codes of classes must be integers in [0, {self.classes}), "
+                f"got {patches.min():g} to {patches.max():g}"
+            )
+        found = []
+        for part in self.parts:
+            height, width = (max(1, side // part) for side in patches.shape[2:])
+            top, left = (patches.shape[2] - height) // 2, (patches.shape[3] - width) // 2
+            window = patches[:, 0, top : top + height, left : left + width]
+            found += [(window == code).mean(axis=(1, 2)) for code in range(self.classes)]
+        return np.stack(found, axis=1).astype(np.float32)
 
 
 def read_images(
@@ -488,7 +396,7 @@ def encode(featuriser: Featuriser, raw: Any) -> Features:
     The cache key is a hash of settings, fitted arrays and input. For input that exceeds memory, use
     :func:`~earthtie_lite.paper.bulk.encode_to_disk`.
     """
-    if isinstance(featuriser, Columns):
+    if not featuriser.slow:
         return featuriser(raw)  # nothing worth caching
     return cached(input_key(featuriser, raw), lambda: featuriser(raw))
 
@@ -530,4 +438,5 @@ def from_spec(spec: dict[str, Any], state: dict[str, np.ndarray]) -> Featuriser:
         from .paper import towers  # noqa: F401  (registers CLIP, MoCo, DINO and BGE)
     if name not in FEATURISERS:
         raise ValueError(f"unknown featuriser {name!r}: expected one of {sorted(FEATURISERS)}")
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     return FEATURISERS[name](**settings, **state)

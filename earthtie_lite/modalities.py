@@ -9,21 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import sample as embedded
+from .columns import LARGEST, Columns, MixedColumns, check_columns, fit_offsets, read_numbers
 from .config import check_integer, check_option, warn
 from .coords import Array, as_lonlat, block_ids, hold_out, stream, unit_vectors
 from .features import (
-    LARGEST,
     CharacterNGrams,
-    Columns,
     Features,
     Featuriser,
-    MixedColumns,
+    Fractions,
     RandomConvolutions,
-    check_columns,
+    Statistics,
     encode,
-    fit_offsets,
     read_images,
-    read_numbers,
 )
 from .frames import Mask, as_frame, marked_missing
 from .places import ADVICE, RowName, lonlat_of, repeats, row_namer
@@ -32,8 +29,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Exclude = Callable[[Array], NDArray[np.bool_]]
-NAMES = ("satellite", "lights", "text")
+NAMES = ("satellite", "lights", "text")  # what load_sample loads by default
 PATCH_PIXELS = {"satellite": 15, "lights": 12}  # PATCH_KM at each raster's own resolution
+HEIGHTS = Statistics(
+    ("mean", "std", "slope", "missing"), (0.0, 0.1, 0.25, 0.75, 0.9, 1.0), nodata=-32768.0
+)
+MAPS: dict[str, tuple[int, Featuriser]] = {  # pixels on a side of a patch, and its features
+    "elevation": (13, HEIGHTS),
+    "climate": (13, Fractions(32)),  # the sea and 31 zones
+    "landcover": (15, Fractions(17, (1, 3))),
+    "weather": (9, Statistics(bands=8, nodata=-9999.0)),
+}
+ALL = (*NAMES, *MAPS)
 NAME_SPACING_KM = 10.0  # place names are thinned to one per equal-area cell of this size
 # Usual marks of missing values: of text formats, of integers' limits, of models (CMIP: 1e20).
 MARKS = [-99, -99.9, -999, -999.9, -9999, -9999.9, -99999, -999999, -(2.0**15), -(2.0**31)]
@@ -145,7 +152,7 @@ class Modality:
             Column of text, encoded by :class:`~earthtie_lite.features.CharacterNGrams`.
         categories : sequence of str, optional
             Categorical columns, with or without ``features``, encoded one-hot by
-            :class:`~earthtie_lite.features.MixedColumns`. New input may have no other classes.
+            :class:`~earthtie_lite.columns.MixedColumns`. New input may have no other classes.
             NA is a class if all others are codes of two capital letters, as of countries.
         images : str, optional
             Column of image paths, read by :func:`~earthtie_lite.features.read_images` and encoded
@@ -333,10 +340,10 @@ def load_sample(
 ) -> dict[str, Modality]:
     """Load the embedded sample, offline: n places per modality, different for each.
 
-    Images are uniform by area over land. Names are thinned to the most populous place of each
-    equal-area cell, then drawn at random. Filters for images are cut outside the blocks that
-    :func:`~earthtie_lite.coords.hold_out` keeps for validation, up to half of all blocks. Features
-    are cached.
+    Images and patches of maps are uniform by area over land. Names are thinned to the most populous
+    place of each equal-area cell, then drawn at random. Filters for images are cut outside the
+    blocks that :func:`~earthtie_lite.coords.hold_out` keeps for validation, up to half of all
+    blocks. Features are cached.
 
     Parameters
     ----------
@@ -344,19 +351,22 @@ def load_sample(
         Places per modality, at most 100,000.
     seed : int
         Seed of the places; each modality has its own random generator.
-    modalities : iterable of {"satellite", "lights", "text"}
+    modalities : "all" or iterable of str
+        Any of "satellite", "lights", "text" (the default) and "elevation", "climate", "landcover",
+        "weather", whose features (``MAPS``) are statistics or fractions of classes in a patch of
+        111 km. Elevation and climate zones are also the labels of tasks.
     exclude : callable, optional
         Takes places (N, 2) and returns a mask (N,) of those to leave out; no place, image or filter
-        comes from them.
+        comes from them. Patches reach 56 km beyond their places.
 
     Returns
     -------
     dict of str to Modality
     """
-    wanted = list(modalities)
-    unknown = [name for name in wanted if name not in NAMES]
+    wanted = list(ALL if modalities == "all" else modalities)
+    unknown = [name for name in wanted if name not in ALL]
     if unknown or not wanted:
-        raise ValueError(f"unknown modality {unknown}: the sample has {list(NAMES)}")
+        raise ValueError(f"unknown modality {unknown}: the sample has {list(ALL)}")
     check_integer("n", n, 2)
     if n > 100_000:
         raise ValueError(f"n must be at most 100,000, got {n:,}")
@@ -371,15 +381,16 @@ def load_sample(
 
 def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
     """Sample places over land, cut patches and encode them."""
-    places = _draw_land(n, stream(f"places of {name}", seed), exclude)
+    places = _draw_land(n, stream(f"places of {name}", seed), exclude, name)
     return images_at(name, places, seed, f"embedded sample: {name}.tif")
 
 
 def images_at(name: str, places: Array, seed: int, source: str) -> Modality:
     """Cut and encode the sample's patches of a modality at places (N, 2)."""
-    patches = embedded.raster(name).patches(places, PATCH_PIXELS[name])
-    filters = fit_filters(places, patches, seed)
-    return Modality(name, places, encode(filters, patches), filters, source)
+    size, featuriser = MAPS.get(name) or (PATCH_PIXELS[name], None)
+    patches = embedded.raster(name).patches(places, size)
+    featuriser = featuriser or fit_filters(places, patches, seed)
+    return Modality(name, places, encode(featuriser, patches), featuriser, source)
 
 
 def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomConvolutions:
@@ -394,11 +405,11 @@ def fit_filters(places: Array, patches: NDArray[np.uint8], seed: int) -> RandomC
     return RandomConvolutions.fit(patches[training], seed=seed)
 
 
-def _draw_land(n: int, rng: np.random.Generator, exclude: Exclude | None) -> Array:
-    """Draw n places on land, none of them excluded."""
+def _draw_land(n: int, rng: np.random.Generator, exclude: Exclude | None, name: str) -> Array:
+    """Draw n places on land that have a value of the modality, none of them excluded."""
     found = np.empty((0, 2))
     while len(found) < n:
-        drawn = embedded.sample_land(n, rng)
+        drawn = embedded.sample_land(n, rng, (*embedded.KNOWN, name))
         kept = drawn if exclude is None else drawn[~exclude(drawn)]
         if not len(kept):
             raise ValueError("exclude leaves out every place")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from . import columns  # noqa: F401  (registers the featurisers of saved tables)
 from .coords import Array
 from .encoders import LocationEncoder
 from .features import Features, Featuriser, from_spec
@@ -125,7 +126,7 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
         Parameters
         ----------
         name : str
-        raw : sequence of str, images (N, C, H, W) in uint8, a data frame or numbers (N, D)
+        raw : sequence of str, images (N, C, H, W), a data frame or numbers (N, D)
             What the modality's featuriser takes; features (N, D) if it has none.
 
         Returns

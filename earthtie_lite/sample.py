@@ -4,6 +4,7 @@ The data cards in the book describe the content, source, licence and known error
 """
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 PATCH_KM = 111.0  # side of an image patch on the ground: one degree of latitude
 SOUTHERN_LIMIT = -60.0  # Antarctica is left out: no names, no lights, a single climate
-RASTERS = ("satellite", "lights", "elevation", "climate")
+RASTERS = ("satellite", "lights", "elevation", "climate", "landcover", "weather")
+KNOWN = ("elevation", "climate")  # land is where these rasters have a value
 
 
 def folder() -> Path:
@@ -93,7 +95,13 @@ class Raster:
 
 @functools.cache
 def raster(name: str) -> Raster:
-    """Read a raster of the sample: "satellite", "lights", "elevation" or "climate"."""
+    """Read a raster of the sample.
+
+    Parameters
+    ----------
+    name : {"satellite", "lights", "elevation", "climate", "landcover", "weather"}
+        The data cards say what the bands and values mean.
+    """
     import rasterio
 
     check_option("raster", name, RASTERS)
@@ -126,17 +134,17 @@ def land() -> "gpd.GeoDataFrame":
     return gpd.read_file(shipped(folder(), "land.fgb"))
 
 
-def is_land(lonlat: ArrayLike) -> NDArray[np.bool_]:
-    """Return which places are land with known elevation and climate, outside Antarctica: (N,)."""
+def is_land(lonlat: ArrayLike, known: Sequence[str] = KNOWN) -> NDArray[np.bool_]:
+    """Return which places are land, outside Antarctica, where the rasters have a value: (N,)."""
     points = as_lonlat(lonlat)
     on_land = points[:, 1] > SOUTHERN_LIMIT
-    for name in ("elevation", "climate"):
+    for name in known:
         on_land &= raster(name).at(points)[:, 0] != raster(name).nodata
     return on_land
 
 
-def sample_land(n: int, rng: np.random.Generator) -> Array:
-    """Draw n places on land, uniformly by area.
+def sample_land(n: int, rng: np.random.Generator, known: Sequence[str] = KNOWN) -> Array:
+    """Draw n places on land, uniformly by area, where the rasters ``known`` have a value.
 
     Returns
     -------
@@ -147,5 +155,5 @@ def sample_land(n: int, rng: np.random.Generator) -> Array:
     while len(found) < n:
         # The number drawn at a time is fixed, so the first places do not depend on n.
         drawn = sample_sphere(50_000, rng)
-        found = np.concatenate([found, drawn[is_land(drawn)]])
+        found = np.concatenate([found, drawn[is_land(drawn, known)]])
     return found[:n]

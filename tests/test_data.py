@@ -23,6 +23,8 @@ SHAPES = {  # bands, height, width, dtype, nodata
     "lights": (1, 2048, 4096, "uint8", None),
     "elevation": (1, 2160, 4320, "int16", -32768),
     "climate": (1, 2160, 4320, "uint8", 0),
+    "landcover": (1, 3600, 7200, "uint8", None),
+    "weather": (8, 180, 360, "float32", -9999),
 }
 raster = functools.cache(lambda name: rasterio.open(SAMPLE / f"{name}.tif").read())
 polygons = functools.cache(lambda name: gpd.read_file(SAMPLE / f"{name}.fgb"))
@@ -66,13 +68,13 @@ def test_raster_is_global_north_up_in_degrees(name):
         assert file.tags()["AREA_OR_POINT"] == "Area"
 
 
-@pytest.mark.parametrize("name", ["satellite", "elevation", "climate"])
+@pytest.mark.parametrize("name", ["satellite", "elevation", "climate", "landcover", "weather"])
 def test_land_of_the_raster_lies_on_the_coasts(name):
     picture, height = raster(name), SHAPES[name][1]
     if name == "satellite":
         dry = ~(picture[2] > 1.3 * picture[0] + 10)  # the sea is painted blue
     else:
-        dry = picture[0] != SHAPES[name][-1]
+        dry = picture[0] != (SHAPES[name][-1] or 0)
     transform = rasterio.Affine(180 / height, 0, -180, 0, -180 / height, 90)
     shapes = [(shape, 1) for shape in polygons("countries").geometry]
     truth = rasterize(shapes, out_shape=dry.shape, transform=transform)
@@ -122,6 +124,40 @@ def test_climate_at_known_places_and_every_class_is_named_and_present():
         ((-30.0, 0.0), "ocean"),
     ]:
         assert names[value("climate", place)] == zone, place
+
+
+def test_land_cover_at_known_places_and_every_class_is_named_and_present():
+    with rasterio.open(SAMPLE / "landcover.tif") as file:
+        names = file.tags()["CLASSES"].split(",")
+    assert (np.bincount(raster("landcover").ravel()) > 0).tolist() == [True] * len(set(names))
+    for place, cover in [
+        ((10.0, 23.0), "barren"),  # the Sahara
+        ((-65.0, -5.0), "evergreen broadleaf forest"),  # the Amazon
+        ((-40.0, 74.0), "snow and ice"),  # Greenland
+        ((-30.0, 0.0), "water"),
+        ((139.7, 35.7), "urban"),  # Tokyo
+        ((-93.5, 42.0), "cropland"),  # Iowa
+        ((104.0, 48.0), "grassland"),  # Mongolia
+    ]:
+        assert names[value("landcover", place)] == cover, place
+
+
+def test_weather_at_known_places_by_season():
+    with rasterio.open(SAMPLE / "weather.tif") as file:
+        seasons = ["DJF", "MAM", "JJA", "SON"]
+        pairs = [f"{what} {when}" for what in ("temperature", "pressure") for when in seasons]
+        assert list(file.descriptions) == file.tags()["BANDS"].split(",") == pairs
+        read = lambda place: next(file.sample([place]))  # noqa: E731
+        for place, winter, summer in [
+            ((13.4, 52.5), 1, 19),  # Berlin
+            ((129.7, 62.0), -37, 17),  # Yakutsk
+            ((31.24, 30.04), 14, 28.5),  # Cairo
+            ((151.0, -33.7), 22.5, 12),  # Sydney
+        ]:
+            assert read(place)[[0, 2]] == pytest.approx([winter, summer], abs=2)
+        assert read((95.0, 48.0))[4] > 1028  # the Siberian high
+        assert read((-30.0, 60.0))[4] < 1003  # the Icelandic low
+        assert (read((-30.0, 60.0))[:4] == -9999).all()  # the sea
 
 
 def test_countries_are_valid_cover_the_map_once_and_only_antarctica_spans_it():

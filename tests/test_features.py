@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from earthtie_lite import features
+from earthtie_lite.columns import MAX_CLASSES, Columns, MixedColumns
 from earthtie_lite.features import (
-    MAX_CLASSES,
     CharacterNGrams,
-    Columns,
     Featuriser,
-    MixedColumns,
+    Fractions,
     RandomConvolutions,
+    Statistics,
     encode,
     from_spec,
     input_key,
@@ -41,6 +41,31 @@ def test_convolutions_equal_their_definition():
     z = MOSAIKS(IMAGES)
     assert (z.shape, z.dtype, MOSAIKS.out_dim) == ((60, 8), np.float32, 8)
     np.testing.assert_allclose(z[0, [1, 5]], [up, down], atol=1e-5)
+
+
+def test_statistics_of_a_patch_equal_their_definitions_and_leave_out_pixels_without_data():
+    row, column = np.mgrid[:9, :9]
+    raw = np.stack([3.0 * row + 4 * column, -column])[None].repeat(300, axis=0)  # two planes
+    raw[1, 0, 0, 0], raw[2, 1, 8] = np.nan, 99  # one pixel, and one row
+    z = Statistics(("mean", "std", "slope", "missing"), (0, 0.25, 1), 2, 99)(raw)
+    assert (z.shape, z.dtype) == ((300, 14), np.float32)
+    planes = raw[0].reshape(2, 81)
+    expected = [planes.mean(1), planes.std(1), [5, 1], [0, 0]]
+    expected += [np.quantile(planes, q, axis=1) for q in (0, 0.25, 1)]
+    np.testing.assert_allclose(z[[0, 299]], [np.concatenate(expected)] * 2, rtol=1e-6)
+    assert z[1, [0, 6, 8]] == pytest.approx([planes[0, 1:].mean(), 1 / 81, 3])
+    assert z[2, [1, 7, 9, 13]] == pytest.approx([-4, 1 / 9, -8, 0])
+
+
+def test_fractions_are_those_of_the_classes_in_the_whole_patch_and_in_its_middle():
+    raw = np.zeros((1, 1, 15, 15), np.uint8)
+    raw[..., :3], raw[..., 5:10, 5:10], raw[..., 7, 7] = 1, 3, 4  # a strip, the middle, its centre
+    whole = [(225 - 45 - 25) / 225, 45 / 225, 0, 24 / 225, 1 / 225]
+    for parts in ((1, 3, 15), (15, 1)):
+        known = {1: whole, 3: [0, 0, 0, 24 / 25, 1 / 25], 15: [0, 0, 0, 0, 1]}
+        z = Fractions(5, parts)(raw)
+        assert (z.dtype, z.shape[1]) == (np.float32, Fractions(5, parts).out_dim)
+        np.testing.assert_allclose(z[0], np.concatenate([known[p] for p in parts]), rtol=1e-6)
 
 
 def test_convolutions_do_not_depend_on_the_batch(monkeypatch):
@@ -93,10 +118,10 @@ def test_categories_of_any_type_are_compared_as_text():
 @pytest.mark.parametrize(
     ("call", "bad", "message"),
     [
-        (MOSAIKS, np.zeros((2, 3, 8, 8), np.float32), r"expected images \(N, C, H, W\) in uint8"),
+        (MOSAIKS, np.zeros((2, 3, 8, 8), np.float32), r"expected images \(N, 3, H, W\) in uint8"),
         (MOSAIKS, np.zeros((3, 8, 8), np.uint8), r"in uint8, got \(3, 8, 8\)"),
         (MOSAIKS, np.zeros((0, 3, 8, 8), np.uint8), r"got \(0, 3, 8, 8\)"),
-        (MOSAIKS, np.zeros((2, 1, 8, 8), np.uint8), "expected images of 3 channels, got 1"),
+        (MOSAIKS, np.zeros((2, 1, 8, 8), np.uint8), r"\(N, 3, H, W\) in uint8, got \(2, 1, 8, 8\)"),
         (RandomConvolutions.fit, np.full((5, 3, 8, 8), 7, np.uint8), "all images are uniform"),
         (RandomConvolutions.fit, np.zeros((1, 3, 2, 9), np.uint8), "filters of 3 pixels do not"),
         (CharacterNGrams(8), "Nairobi", r"expected a sequence of texts.*\['Nairobi'\]"),
@@ -113,6 +138,12 @@ def test_categories_of_any_type_are_compared_as_text():
         (lambda x: MixedColumns(("ph",), x), (), "expected columns of categories"),
         (lambda x: MixedColumns(("ph",), x), (("a", ()),), "expected columns of categories"),
         (lambda x: MixedColumns.fit(x, [], ["who"]), MANY, "'who' has 1,001 categories, at most"),
+        (Statistics(), np.zeros((2, 3, 8, 8)), r"images \(N, 1, H, W\) in numbers, got \(2, 3, 8"),
+        (Statistics(), np.full((2, 1, 3, 3), "a"), "in numbers, got .* in <U1"),
+        (Statistics(nodata=0), np.zeros((1, 1, 3, 3)), "no data in a band of the patch in row 0"),
+        (lambda x: Statistics((x,)), "mode", r"unknown statistic 'mode': expected one of \('mean'"),
+        (Fractions(3), np.zeros((4, 8, 8), np.uint8), r"expected images .*, got \(4, 8, 8\)"),
+        *((Fractions(3), np.full((1, 1, 2, 2), x), r"integers in \[0, 3\)") for x in (3, -1, 0.5)),
         (lambda x: from_spec(x, {}), {"class": "CLIP"}, "unknown featuriser 'CLIP'"),
         (lambda x: from_spec(x, {}), {}, "unknown featuriser None"),
     ],
@@ -141,6 +172,8 @@ def test_a_featuriser_is_rebuilt_from_its_spec_in_json_and_its_state():
         (Columns(("ph", "code"), offsets=(0.1 + 0.2, 0.0)), TABLE),
         (SOIL, TABLE),
         (MixedColumns(("ph",), SOIL.classes, offsets=(6.0,)), TABLE),
+        (Statistics(("mean", "slope"), (0.1,), 3, 7), IMAGES),
+        (Fractions(256, (1, 2)), IMAGES[:, :1]),
         (TextLengths(unit=2), ["Lima"]),
     ]:
         again = from_spec(json.loads(json.dumps(featuriser.spec)), featuriser.state)

@@ -17,8 +17,8 @@ from earthtie_lite.paper import towers
 FOLDER = Path(et.__file__).parent
 ROOT = FOLDER.parent
 PARTS = {  # the modules of each folder: one imports those before it, never those after it
-    "": "coords distributed config losses files sample frames places features encoders modalities "
-    "model runs train tasks probes maps progress",
+    "": "coords distributed config losses files sample frames places features columns encoders "
+    "modalities model runs train tasks probes maps progress",
     "paper": "catalogue files fetch bulk towers observations wikipedia sources terrain labels "
     "miniatures",
     "results": "protocol intervals scoring tables charts peers retrieval variants",
@@ -35,7 +35,7 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 2_950),
+    ("core", ["earthtie_lite/*.py"], 3_030),
     ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_455),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
     ("results", ["earthtie_lite/results/*.py"], 900),

@@ -17,29 +17,51 @@ import earthtie_lite as et
 from earthtie_lite import modalities, sample as embedded
 from earthtie_lite.coords import block_ids, hold_out, sample_sphere
 from earthtie_lite.features import read_images
-from earthtie_lite.modalities import NAMES, PATCH_PIXELS, as_modalities, far_out, thinned_names
+from earthtie_lite.modalities import (
+    ALL,
+    MAPS,
+    NAMES,
+    PATCH_PIXELS,
+    as_modalities,
+    far_out,
+    thinned_names,
+)
+
+SIZES = PATCH_PIXELS | {name: size for name, (size, _) in MAPS.items()}
 
 
-def test_modalities_and_tasks_share_no_coordinate(sample):
-    places = [m.lonlat for m in sample.values()]
+@pytest.fixture(scope="module")
+def seven():
+    return et.load_sample(n=600, modalities="all")
+
+
+def test_three_modalities_are_loaded_unless_others_are_named(sample, seven):
+    assert (tuple(sample), tuple(seven)) == (NAMES, ALL)
+    assert list(et.load_sample(n=600, modalities=("weather", "text"))) == ["weather", "text"]
+    for name, m in sample.items():
+        np.testing.assert_array_equal(m.features, seven[name].features)
+
+
+def test_modalities_and_tasks_share_no_coordinate(seven):
+    places = [m.lonlat for m in seven.values()]
     places.append(et.load_task("elevation", n=2000, seed=0).lonlat)
     for axis in (0, 1):
         both = np.concatenate([np.unique(lonlat[:, axis]) for lonlat in places])
         assert len(np.unique(both)) == len(both)
 
 
-def test_the_seed_determines_the_sample_and_each_modality_alone_and_a_part_is_its_beginning(sample):
+def test_the_seed_determines_the_sample_and_each_modality_alone_and_a_part_is_its_beginning(seven):
     again, other = (et.load_sample(n=600, seed=s, modalities=["lights"]) for s in (0, 1))
     assert list(again) == ["lights"]
-    np.testing.assert_array_equal(again["lights"].features, sample["lights"].features)
-    assert (other["lights"].lonlat != sample["lights"].lonlat).any()
-    for name, fewer in et.load_sample(n=200).items():
-        np.testing.assert_array_equal(fewer.lonlat, sample[name].lonlat[:200])
+    np.testing.assert_array_equal(again["lights"].features, seven["lights"].features)
+    assert (other["lights"].lonlat != seven["lights"].lonlat).any()
+    for name, fewer in et.load_sample(n=200, modalities="all").items():
+        np.testing.assert_array_equal(fewer.lonlat, seven[name].lonlat[:200])
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_features_belong_to_their_places(sample, name):
-    m, rows = sample[name], [0, 7, 311, 599]
+@pytest.mark.parametrize("name", ALL)
+def test_features_belong_to_their_places(seven, name):
+    m, rows = seven[name], [0, 7, 311, 599]
     assert (m.name, m.lonlat.shape, m.lonlat.dtype) == (name, (600, 2), np.float64)
     assert (m.features.shape, m.features.dtype) == ((600, m.featuriser.out_dim), np.float32)
     if name == "text":
@@ -48,8 +70,25 @@ def test_features_belong_to_their_places(sample, name):
         raw = [frame["name"][here].iloc[0] for here in at]
     else:
         assert embedded.is_land(m.lonlat).all()
-        raw = embedded.raster(name).patches(m.lonlat[rows], PATCH_PIXELS[name])
+        raw = embedded.raster(name).patches(m.lonlat[rows], SIZES[name])
     np.testing.assert_allclose(m.featuriser(raw), m.features[rows], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_features_of_maps_are_fitted_to_nothing_and_lie_in_their_range(seven, name):
+    m = seven[name]
+    assert m.featuriser.state == {}
+    if name in ("climate", "landcover"):
+        parts = m.features.reshape(600, -1, m.featuriser.classes)  # places, parts, classes
+        np.testing.assert_allclose(parts.sum(axis=2), 1, atol=1e-5)
+    elif name == "elevation":
+        mean, _, slope, sea, *quantiles = m.features.T
+        assert (np.diff(quantiles, axis=0) >= 0).all()
+        assert ((quantiles[0] <= mean) & (mean <= quantiles[-1]) & (slope >= 0) & (sea < 1)).all()
+    else:  # summer is warm in the north, and pressures are those at the level of the sea
+        north, (winter, _, summer, _) = m.lonlat[:, 1] > 30, m.features.T[:4]
+        assert (summer > winter)[north].all()
+        assert ((m.features[:, 4:] > 980) & (m.features[:, 4:] < 1045)).all()
 
 
 @pytest.mark.parametrize("name", ["satellite", "lights"])
@@ -73,7 +112,8 @@ def test_names_are_thinned_to_the_most_populous_of_each_cell():
 
 
 def test_excluded_places_are_left_out_of_every_modality():
-    for m in et.load_sample(n=200, exclude=lambda places: places[:, 0] < 0).values():
+    west = {"exclude": lambda places: places[:, 0] < 0}
+    for m in et.load_sample(n=200, modalities="all", **west).values():
         assert len(m) == 200
         assert (m.lonlat[:, 0] >= 0).all()
 

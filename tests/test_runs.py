@@ -15,6 +15,7 @@ import torch
 import earthtie_lite as et
 from earthtie_lite import files, runs
 from earthtie_lite.coords import sample_sphere
+from earthtie_lite.features import Fractions, Statistics
 from earthtie_lite.results import tables
 
 CONFIG = et.TrainConfig(epochs=2, batch_size=48, learning_rate=1e-3, val_batch_size=8, seed=3)
@@ -24,6 +25,8 @@ RAW = {  # new input, by modality
     "names": ["Nairobi", "São Paulo"],
     "soil": pd.DataFrame({"lat": [1.0, 2.0], "ph": [5.0, 6.0]}),
     "mixed": pd.DataFrame({"soil": ["sand", "clay"], "ph": [5.0, 6.0]}),
+    "heights": IMAGES[:3, :1],
+    "zones": IMAGES[:3, :1] % 5,
     "nan": np.ones((2, 3)),
 }
 
@@ -33,7 +36,8 @@ def run(make_encoder):
     """Return a run with one modality for each kind of featuriser, and one without."""
     rng = np.random.default_rng(1)
     mosaiks, ngrams = et.RandomConvolutions.fit(IMAGES, 4), et.CharacterNGrams(16)
-    lonlat = [sample_sphere(240, rng) for _ in range(4)]
+    heights, zones = Statistics(quantiles=(0.5,), nodata=3), Fractions(5, (1, 2))
+    lonlat = [sample_sphere(240, rng) for _ in range(6)]
     table = pd.DataFrame(lonlat[2], columns=["lon", "lat"]).assign(ph=rng.normal(size=240))
     table["soil"] = rng.choice(["clay", "sand"], 240)
     modalities = [
@@ -41,6 +45,8 @@ def run(make_encoder):
         et.Modality("names", lonlat[1], ngrams([f"town {i}" for i in range(240)]), ngrams),
         et.Modality.from_frame(table, name="soil", features=["ph", "lat"]),
         et.Modality.from_frame(table, name="mixed", features=["ph"], categories=["soil"]),
+        et.Modality("heights", lonlat[4], heights(IMAGES[:, :1]), heights),
+        et.Modality("zones", lonlat[5], zones(IMAGES[:, :1] % 5), zones),
         et.Modality("nan", lonlat[3], rng.normal(size=(240, 3))),  # the name must stay a text
     ]
     return et.fit(modalities, CONFIG, make_encoder(skip=2))

@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 import numpy as np
 
-from ..features import BATCH, Columns, Features, Featuriser, input_key
+from ..features import BATCH, Features, Featuriser, input_key
 from ..files import cache_folder, sha256, write_atomic
 
 
@@ -58,7 +58,7 @@ def encode_to_disk(
     ...     encode_to_disk(CharacterNGrams(64), ["Lima", "Cairo"], folder).shape
     (2, 64)
     """
-    if isinstance(featuriser, Columns):
+    if not featuriser.slow:
         return featuriser(raw)
     if chunk < 1 or not len(raw):
         raise ValueError(f"expected some input, a chunk at a time, got {len(raw)} by {chunk}")

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 import earthtie_lite
-from earthtie_lite.features import CharacterNGrams, Columns, Featuriser, encode
+from earthtie_lite.columns import Columns
+from earthtie_lite.features import CharacterNGrams, Featuriser, encode
 from earthtie_lite.paper.bulk import encode_to_disk
 
 N = 23
