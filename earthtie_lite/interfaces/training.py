@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..config import Method, TrainConfig
     from ..modalities import Modality
 
-SAMPLE = ("satellite", "lights", "text")  # the modalities of the sample, and those of its maps
+SAMPLE = ("satellite", "lights", "text")  # the modalities of the embedded sample
 BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per epoch
 
 
@@ -38,7 +38,7 @@ BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per
     "modalities",
     multiple=True,
     default=SAMPLE,
-    type=click.Choice([*SAMPLE, "elevation", "climate", "landcover", "weather"]),
+    type=click.Choice(SAMPLE),
     help="Modality of the embedded sample; repeat the option for several.",
 )
 @click.option("--table", type=TABLE, help="A table of your own to train on as well.")
