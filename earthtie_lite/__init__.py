@@ -15,7 +15,6 @@ _MOVED = {  # modules of version 0.1, and where their content is now
     "checkpoint": "runs",
     "checks": "places",
     "devices": "distributed",
-    "encodings": "encoders",
     "estimators": "probes",
     "experiments": "results",
     "hub": "files",

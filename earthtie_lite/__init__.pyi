@@ -4,6 +4,7 @@ from . import (
     coords as coords,
     distributed as distributed,
     encoders as encoders,
+    encodings as encodings,
     features as features,
     files as files,
     frames as frames,
@@ -12,6 +13,7 @@ from . import (
     maps as maps,
     modalities as modalities,
     model as model,
+    networks as networks,
     paper as paper,
     places as places,
     probes as probes,
@@ -24,9 +26,10 @@ from . import (
 )
 from .config import TrainConfig as TrainConfig, profile as profile
 from .distributed import process_group as process_group
-from .encoders import (
-    JoinedEncoders as JoinedEncoders,
-    LocationEncoder as LocationEncoder,
+from .encoders import JoinedEncoders as JoinedEncoders, LocationEncoder as LocationEncoder
+from .encodings import (
+    FourierFeatures as FourierFeatures,
+    Sphere2Vec as Sphere2Vec,
     SphericalHarmonics as SphericalHarmonics,
     UnitVectors as UnitVectors,
 )

@@ -1,111 +1,32 @@
-"""Location encoders: a fixed encoding of the place, a SIREN on top, and a skip around it."""
+"""Location encoders: a fixed encoding of the place, a network on top, and a skip around it."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import asdict
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from .coords import Array, as_lonlat, sample_sphere, stream, unit_vectors
+from .coords import Array, as_lonlat, sample_sphere, stream
+from .encodings import (
+    ENCODINGS as ENCODINGS,
+    Encoding,
+    SphericalHarmonics as SphericalHarmonics,
+    UnitVectors as UnitVectors,
+)
 from .features import Features
 from .files import HubModel
+from .networks import NETWORKS, Network, SirenLayer as SirenLayer
 from .places import lonlat_of
 
 EMBED_BATCH = 8192  # places embedded at a time: bounds memory, not results
 
 
-# ------------------------------------------------------------------------------ fixed encodings
-
-
-@dataclass(frozen=True)
-class UnitVectors:
-    """Raw coordinates, as x, y, z on the unit sphere: the simplest baseline."""
-
-    out_dim: ClassVar[int] = 3
-
-    def __call__(self, lonlat: ArrayLike) -> Array:
-        """Encode places (N, 2), degrees, as (N, 3)."""
-        return unit_vectors(lonlat)
-
-
-@dataclass(frozen=True)
-class SphericalHarmonics:
-    r"""Real, orthonormal spherical harmonics of the degrees 0 to L - 1.
-
-    .. math:: \int_{S^2} Y_{l m}\, Y_{l' m'}\, d\Omega = \delta_{l l'} \delta_{m m'}
-
-    without the Condon-Shortley phase. Column l * l + l + m holds degree l and order m. Degree l
-    resolves structures of about 20,000 / l km. The values are computed in float64 by sphericart
-    (Bigi et al. 2023, https://doi.org/10.1063/5.0156307), which is exact at the poles; in float32
-    the same recurrence is inaccurate from L = 20 on.
-
-    Parameters
-    ----------
-    n_degrees : int
-        L, in [1, 100].
-
-    Examples
-    --------
-    >>> SphericalHarmonics(3).out_dim
-    9
-    >>> SphericalHarmonics(2)([[0.0, 90.0]]).round(4).tolist()  # the constant, then y, z, x
-    [[0.2821, 0.0, 0.4886, 0.0]]
-    """
-
-    n_degrees: int = 10
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.n_degrees, (int, np.integer)) or not 1 <= self.n_degrees <= 100:
-            raise ValueError(
-                f"the number of degrees must be an integer in [1, 100], got {self.n_degrees!r}"
-            )
-        object.__setattr__(self, "n_degrees", int(self.n_degrees))
-
-    @property
-    def out_dim(self) -> int:
-        """Number of harmonics, L * L."""
-        return self.n_degrees**2
-
-    def __call__(self, lonlat: ArrayLike) -> Array:
-        """Encode places (N, 2), degrees, as (N, L * L), float64."""
-        import sphericart
-
-        return sphericart.SphericalHarmonics(self.n_degrees - 1).compute(unit_vectors(lonlat))
-
-
-# A fixed encoding maps places (N, 2) to vectors (N, out_dim), float64.
-Encoding = UnitVectors | SphericalHarmonics
-ENCODINGS: dict[str, type] = {c.__name__: c for c in (UnitVectors, SphericalHarmonics)}
-
-
-# ------------------------------------------------------------------------------------- networks
-
-
-class SirenLayer(nn.Module):
-    """One layer of a SIREN, sin(omega (W x + b)), with its documented initialisation.
-
-    Weights are uniform in +-1/n for the first layer and in +-sqrt(6/n)/omega after it, where n is
-    the width of the input: Sitzmann et al. (2020), https://arxiv.org/abs/2006.09661, section 3.2.
-    """
-
-    def __init__(self, in_dim: int, out_dim: int, omega: float, first: bool = False) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_dim, out_dim)
-        self.omega = omega
-        bound = 1 / in_dim if first else math.sqrt(6 / in_dim) / omega
-        nn.init.uniform_(self.linear.weight, -bound, bound)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, in_dim) to (B, out_dim)."""
-        return torch.sin(self.omega * self.linear(x))
-
-
 class LocationEncoder(nn.Module):
-    """Map places to vectors: a fixed encoding, then a SIREN, and optionally a skip around it.
+    """Map places to vectors: a fixed encoding, then a network, and optionally a skip around it.
 
     To tell thousands of places apart, a contrastive loss rewards fine detail, and training makes
     the embedding lose smooth, large-scale structure. The skip appends spherical harmonics of low
@@ -116,17 +37,21 @@ class LocationEncoder(nn.Module):
     encoding : Encoding
         By default ``SphericalHarmonics(10)``.
     width, depth : int
-        Units of a hidden layer, and number of hidden layers.
+        Units of a hidden layer, and number of hidden layers, or of residual blocks; of Voronoi
+        cells ``width`` is the number, and ``depth`` is not used.
     out_dim : int
         Width of the embedding. Of its columns ``skip ** 2`` belong to the skip and the others are
         trained, so encoders with and without a skip are compared at equal width.
     dropout : float
-        Probability of dropping a hidden unit, in [0, 1).
+        Probability of dropping a hidden unit, in [0, 1); Voronoi cells have none.
     skip : int
         Number of degrees of the skip; 0 for no skip.
     omega : float
-        Frequency of the sine layers. The SIREN paper uses 30 for raw coordinates; spherical
-        harmonics have high frequencies already, so the default is lower.
+        Frequency of the sine layers, used by "siren" alone. The SIREN paper uses 30 for raw
+        coordinates; spherical harmonics have high frequencies already, so the default is lower.
+    network : {"siren", "residual", "voronoi"}
+        Sine layers, a residual network, or Voronoi cells, which need the encoding ``UnitVectors``:
+        :mod:`earthtie_lite.networks`.
 
     Examples
     --------
@@ -146,6 +71,7 @@ class LocationEncoder(nn.Module):
         dropout: float = 0.2,
         skip: int = 0,
         omega: float = 10.0,
+        network: Network = "siren",
     ) -> None:
         super().__init__()
         for name, value in (("width", width), ("depth", depth), ("out_dim", out_dim)):
@@ -162,21 +88,22 @@ class LocationEncoder(nn.Module):
         self.encoding = SphericalHarmonics(10) if encoding is None else encoding
         if type(self.encoding) not in ENCODINGS.values():
             raise ValueError(f"unknown encoding {encoding!r}: expected one of {sorted(ENCODINGS)}")
-        self.width, self.depth, self.out_dim = width, depth, out_dim
+        if network not in NETWORKS:
+            raise ValueError(f"unknown network {network!r}: expected one of {sorted(NETWORKS)}")
+        self.width, self.depth, self.out_dim, self.network = width, depth, out_dim, network
         self.dropout, self.skip, self.omega = float(dropout), skip, float(omega)
         self.tied_dim = out_dim - skip**2  # columns that are trained and compared
-        layers: list[nn.Module] = []
-        in_dim = self.encoding.out_dim
-        for layer in range(depth):
-            layers += [SirenLayer(in_dim, width, self.omega, first=layer == 0), nn.Dropout(dropout)]
-            in_dim = width
-        last = nn.Linear(in_dim, self.tied_dim)
-        bound = math.sqrt(6 / in_dim) / self.omega
-        nn.init.uniform_(last.weight, -bound, bound)
-        self.siren = nn.Sequential(*layers, last)
+        # Registered under its kind, which the names of its weights begin with.
+        build, hidden = NETWORKS[network], (width, depth, self.tied_dim)
+        self.add_module(network, build(self.encoding.out_dim, *hidden, self.dropout, self.omega))
         # Also calibrated here, so that an untrained encoder with a skip can embed.
         self.register_buffer("rms", torch.ones(()))  # root mean square of the trained columns
         self.calibrate(self.basis(sample_sphere(1000, np.random.default_rng(0))))
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The network between the encoding and the trained columns."""
+        return self.get_submodule(self.network)
 
     def basis(self, lonlat: ArrayLike) -> Tensor:
         """Return the fixed encoding (N, encoding.out_dim), float32; compute it once and keep it."""
@@ -189,14 +116,14 @@ class LocationEncoder(nn.Module):
 
     def forward(self, basis: Tensor) -> Tensor:
         """Map a basis (B, encoding.out_dim) to the tied columns (B, tied_dim), not normalised."""
-        return self.siren(basis)
+        return self.trunk(basis)
 
     @torch.no_grad()
     def calibrate(self, basis: Tensor) -> None:
         """Measure the root mean square of the trained columns, which sets the size of the skip."""
         was_training = self.training
         self.eval()
-        self.rms.copy_(self.siren(basis).square().mean().sqrt())
+        self.rms.copy_(self.trunk(basis).square().mean().sqrt())
         self.train(was_training)
 
     @torch.no_grad()
@@ -225,7 +152,7 @@ class LocationEncoder(nn.Module):
     @property
     def spec(self) -> dict[str, Any]:
         """Settings, as JSON."""
-        names = ("width", "depth", "out_dim", "dropout", "skip", "omega")
+        names = ("width", "depth", "out_dim", "dropout", "skip", "omega", "network")
         encoding = {"class": type(self.encoding).__name__, **asdict(self.encoding)}
         settings = {name: getattr(self, name) for name in names}
         return {"class": type(self).__name__, "encoding": encoding, **settings}

@@ -300,6 +300,7 @@ def fit_probes(
     rows: NDArray[np.int64],
     groups: NDArray[Any],
     probe: "Kind | Interpolation" = "ridge",
+    near_ties: float = 0.0,
 ) -> "dict[str, RidgeProbe | Pipeline]":
     """Fit one probe per task on the same labelled places; ridge probes share one factorisation.
 
@@ -318,6 +319,8 @@ def fit_probes(
         Group label of each row; a group is never in two folds of the cross-validation.
     probe : str or Interpolation
         As in :func:`probe`; an :class:`Interpolation` needs its own encoding of the places as z.
+    near_ties : float
+        Of a ridge probe: :func:`fit_ridge`.
 
     Returns
     -------
@@ -329,7 +332,7 @@ def fit_probes(
         n: linear[t.kind] if probe == "linear" else probe for n, t in tasks.items()
     }
     by_ridge = {name: task for name, task in tasks.items() if kinds[name] == "ridge"}
-    ridge = fit_ridge(z, by_ridge, rows, groups) if by_ridge else {}
+    ridge = fit_ridge(z, by_ridge, rows, groups, near_ties=near_ties) if by_ridge else {}
     fitted: dict[str, RidgeProbe | Pipeline] = dict(ridge)
     for name, task in tasks.items():
         if name not in ridge:
@@ -433,6 +436,7 @@ def fit_ridge(
     rows: NDArray[np.int64],
     groups: NDArray[Any],
     penalties: tuple[float, ...] = PENALTIES,
+    near_ties: float = 0.0,
 ) -> dict[str, RidgeProbe]:
     r"""Fit one ridge probe per task on the same labelled places.
 
@@ -446,6 +450,10 @@ def fit_ridge(
     z, tasks, rows, groups
         As :func:`fit_probes` takes them.
     penalties : tuple of float
+    near_ties : float
+        Take the largest penalty whose cross-validation score is worse than the best one by at most
+        this number of standard errors (of the difference, over folds), so that a last bit does not
+        choose between two that are as good.
 
     Returns
     -------
@@ -469,16 +477,21 @@ def fit_ridge(
     ends = np.cumsum([block.shape[1] for block in columns.values()])
     spans = {n: slice(e - columns[n].shape[1], e) for n, e in zip(tasks, ends)}
 
-    loss = {name: np.zeros(len(penalties)) for name in tasks}
-    for kept, left in folds(groups, FOLDS):
+    parts = folds(groups, FOLDS)
+    loss = {name: np.zeros((len(parts), len(penalties))) for name in tasks}
+    for fold, (kept, left) in enumerate(parts):
         for k, (w, b) in enumerate(_solve(x[kept], y[kept], penalties)):
             response = x[left] @ w + b
             for name, span in spans.items():
-                loss[name][k] += _loss(response[:, span], labels[name][left], classes[name])
+                loss[name][fold, k] = _loss(response[:, span], labels[name][left], classes[name])
     fits = _solve(x, y, penalties)
     found = {}
     for name, span in spans.items():
-        best = int(np.argmin(loss[name]))
+        best = int(np.argmin(loss[name].sum(axis=0)))
+        if near_ties:
+            worse = loss[name] - loss[name][:, [best]]
+            allowed = near_ties * worse.std(axis=0, ddof=1) * np.sqrt(len(parts))
+            best = int(np.flatnonzero(worse.sum(axis=0) <= allowed)[-1])
         weights = np.where(constant[:, None], 0.0, fits[best][0][:, span]) / scale[:, None]
         intercept = fits[best][1][span] - mean @ weights
         found[name] = RidgeProbe(weights, intercept, classes[name], float(penalties[best]))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATCH_KM = 111.0  # side of an image patch on the ground: one degree of latitude
 SOUTHERN_LIMIT = -60.0  # Antarctica is left out: no names, no lights, a single climate
-RASTERS = ("satellite", "lights", "elevation", "climate", "landcover", "weather")
+RASTERS = ("satellite", "lights", "elevation", "climate", "landcover", "weather", "turbidity")
 KNOWN = ("elevation", "climate")  # land is where these rasters have a value
 
 
@@ -99,7 +99,7 @@ def raster(name: str) -> Raster:
 
     Parameters
     ----------
-    name : {"satellite", "lights", "elevation", "climate", "landcover", "weather"}
+    name : {"satellite", "lights", "elevation", "climate", "landcover", "weather", "turbidity"}
         The data cards say what the bands and values mean.
     """
     import rasterio
@@ -116,6 +116,14 @@ def places() -> "pd.DataFrame":
 
     frame = pd.read_parquet(shipped(folder(), "places.parquet"))
     return frame.sort_values("population", ascending=False, kind="stable", ignore_index=True)
+
+
+@functools.cache
+def points(name: str) -> "pd.DataFrame":
+    """Read the languages (name, family, lon, lat) or the airports (iata, lon, lat)."""
+    import pandas as pd
+
+    return pd.read_parquet(shipped(folder(), f"{name}.parquet"))
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import copy
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,15 @@ from .config import check_integer, check_option
 from .coords import EARTH_RADIUS_KM, Array, unit_vectors
 from .places import lonlat_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NAMES = ("elevation", "population", "climate", "country")
+MORE_NAMES = ("family", "languages", "airports", "turbidity", "turbidity season")
 PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads
 POPULATION_RADIUS_KM = 50.0
+RADIUS_KM = {"languages": 300.0, "airports": 200.0}  # the tasks count them within this distance
+SMALLEST_FAMILY = 10  # languages: smaller families and isolates are one class, "other"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +107,9 @@ def load_task(
     Parameters
     ----------
     name : {"elevation", "population", "climate", "country"}
-        Or "biome", with ``source="paper"``.
+        Or a task that is no modality of the sample: "family" (of the nearest language), "languages"
+        (within 300 km), "airports" (within 200 km), "turbidity" (of the air), "turbidity season"
+        (July against January). Or "biome", with ``source="paper"``.
     n : int
         Number of places, drawn uniformly by area from land with known elevation, climate and
         country. Antarctica and Greenland are left out; for Greenland the elevation source gives the
@@ -123,9 +131,10 @@ def load_task(
     check_integer("n", n, 2)
     check_integer("seed", seed, 0)
     check_option("source", source, ("sample", "paper"))
-    if name not in (NAMES if source == "sample" else PAPER_NAMES):
+    if name not in ((*NAMES, *MORE_NAMES) if source == "sample" else PAPER_NAMES):
         raise ValueError(
-            f"unknown task {name!r} of source {source!r}: the sample has {NAMES}, the paper "
+            f"unknown task {name!r} of source {source!r}: the sample has "
+            f"{(*NAMES, *MORE_NAMES)}, the paper "
             f"{PAPER_NAMES} (source='paper', path=...)"
         )
     if source == "paper" and path is None:
@@ -151,25 +160,64 @@ def _sample_task(name: str, places: Array, country: NDArray[np.int64]) -> Task:
         unit = f"log10(1 + people within {POPULATION_RADIUS_KM:g} km)"
         caveat = "circular: the same gazetteer supplies the place names that models train on"
         return Task(name, places, people, "regression", unit, (), "places.parquet", caveat)
+    if name in RADIUS_KM:
+        count = np.log10(1 + count_within(embedded.points(name), places, RADIUS_KM[name]))
+        unit = f"log10(1 + {name} within {RADIUS_KM[name]:g} km)"
+        return Task(name, places, count, "regression", unit, (), f"{name}.parquet")
+    if name == "family":
+        family, classes = family_of(places)
+        about = (classes, "languages.parquet", "names are in the languages of their speakers")
+        unit = "family of the nearest language"
+        return Task(name, places, family, "classification", unit, *about)
+    if name.startswith("turbidity"):
+        year, january, july = embedded.raster("turbidity").at(places).T.astype(np.float64) / 20
+        values, unit = (year, "Linke turbidity factor of the year")
+        if name == "turbidity season":
+            values, unit = np.log2(july / january), "log2(July / January) of the Linke turbidity"
+        return Task(name, places, values, "regression", unit, (), "turbidity.tif")
     if name == "climate":
         file, unit = embedded.raster("climate"), "Koppen-Geiger class"
-        zone, classes = file.at(places)[:, 0].astype(np.int64) - 1, file.tags["CLASSES"].split(",")
-        about = (tuple(classes), "climate.tif", "climate is strongly tied to what satellites see")
+        zone, names = file.at(places)[:, 0].astype(np.int64) - 1, file.tags["CLASSES"].split(",")
+        about = (tuple(names), "climate.tif", "climate is strongly tied to what satellites see")
         return Task(name, places, zone, "classification", unit, *about)
-    names = tuple(embedded.countries()["name"])
-    return Task(name, places, country, "classification", "country", names, "countries.fgb")
+    classes = tuple(embedded.countries()["name"])
+    return Task(name, places, country, "classification", "country", classes, "countries.fgb")
 
 
 def people_within(lonlat: Array, radius_km: float) -> NDArray[np.float64]:
     """Sum the population of gazetteer places within a great-circle distance of each place: (N,)."""
+    frame = embedded.places()
+    population = frame["population"].to_numpy(dtype=np.float64)
+    found = _tree(frame).query_ball_point(unit_vectors(lonlat), _chord(radius_km))
+    return np.array([population[rows].sum() for rows in found])
+
+
+def count_within(frame: "pd.DataFrame", lonlat: Array, radius_km: float) -> NDArray[np.int64]:
+    """Count the points of a table within a great-circle distance of each place: (N,)."""
+    near = unit_vectors(lonlat), _chord(radius_km)
+    return _tree(frame).query_ball_point(*near, return_length=True)
+
+
+def family_of(lonlat: Array) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return the class of the language nearest to each place (N,), and the names of the classes."""
+    family = embedded.points("languages")["family"]
+    size = family.map(family.value_counts())
+    family = family.mask((size < SMALLEST_FAMILY) | (family == ""), "other")
+    classes = tuple(sorted(set(family)))
+    _, nearest = _tree(embedded.points("languages")).query(unit_vectors(lonlat))
+    return np.searchsorted(classes, family.to_numpy(str)[nearest]), classes
+
+
+def _tree(frame: "pd.DataFrame") -> Any:
+    """Index the points of a table by their unit vectors."""
     from scipy.spatial import cKDTree
 
-    frame = embedded.places()
-    tree = cKDTree(unit_vectors(frame[["lon", "lat"]].to_numpy()))
-    chord = 2 * np.sin(radius_km / EARTH_RADIUS_KM / 2)
-    population = frame["population"].to_numpy(dtype=np.float64)
-    found = tree.query_ball_point(unit_vectors(lonlat), chord)
-    return np.array([population[rows].sum() for rows in found])
+    return cKDTree(unit_vectors(frame[["lon", "lat"]].to_numpy()))
+
+
+def _chord(radius_km: float) -> float:
+    """Return the length of the chord of a great-circle distance on the unit sphere."""
+    return 2 * float(np.sin(radius_km / EARTH_RADIUS_KM / 2))
 
 
 @functools.lru_cache(maxsize=4)

@@ -25,6 +25,7 @@ SHAPES = {  # bands, height, width, dtype, nodata
     "climate": (1, 2160, 4320, "uint8", 0),
     "landcover": (1, 3600, 7200, "uint8", None),
     "weather": (8, 180, 360, "float32", -9999),
+    "turbidity": (3, 720, 1440, "uint8", None),
 }
 raster = functools.cache(lambda name: rasterio.open(SAMPLE / f"{name}.tif").read())
 polygons = functools.cache(lambda name: gpd.read_file(SAMPLE / f"{name}.fgb"))
@@ -158,6 +159,38 @@ def test_weather_at_known_places_by_season():
         assert read((95.0, 48.0))[4] > 1028  # the Siberian high
         assert read((-30.0, 60.0))[4] < 1003  # the Icelandic low
         assert (read((-30.0, 60.0))[:4] == -9999).all()  # the sea
+
+
+def test_turbidity_at_known_places_by_season():
+    with rasterio.open(SAMPLE / "turbidity.tif") as file:
+        assert file.descriptions == ("year", "January", "July")
+        read = lambda place: (next(file.sample([place])) / 20).tolist()  # noqa: E731
+        where = [(77.2, 28.6), (-60.0, -3.0), (86.9, 27.9), (10.5, 52.3)]
+        delhi, manaus, everest, braunschweig = map(read, where)
+    assert delhi[2] > delhi[1] + 1.5  # dust before the monsoon
+    assert manaus[1] > manaus[2]  # July is dry
+    assert everest[0] < braunschweig[0]  # the air is thin
+    for year, january, july in (delhi, manaus, braunschweig):
+        assert 2 < january < 7  # a clean atmosphere has 2, a hazy one 7
+        assert min(january, july) - 0.5 < year < max(january, july) + 0.5
+
+
+def test_languages_and_airports_have_their_places_and_no_pseudo_family():
+    languages = pd.read_parquet(SAMPLE / "languages.parquet").set_index("name")
+    airports = pd.read_parquet(SAMPLE / "airports.parquet").set_index("iata")
+    assert (len(languages), len(airports)) == (7477, 7884)
+    for frame, name, lonlat in [
+        (languages, "Basque", (-1.3, 43.3)),
+        (languages, "Swahili", (37.6, -8.3)),
+        (languages, "Finnish", (25, 64)),
+        (airports, "FRA", (8.57, 50.03)),
+        (airports, "SYD", (151.18, -33.95)),
+    ]:
+        assert frame.loc[name, ["lon", "lat"]].tolist() == pytest.approx(lonlat, abs=1.5), name
+    assert languages.loc[["Basque", "Swahili", "Finnish"], "family"].tolist() == [
+        *("", "Atlantic-Congo", "Uralic")
+    ]
+    assert not {"Sign Language", "Bookkeeping", "Pidgin"} & set(languages["family"])
 
 
 def test_countries_are_valid_cover_the_map_once_and_only_antarctica_spans_it():

@@ -1,4 +1,4 @@
-"""Location encoders: fixed encodings, the SIREN, the skip, and joined encoders."""
+"""Location encoders: encoding and network, the skip, and joined encoders."""
 
 import json
 import math
@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.special import sph_harm_y
 
 import earthtie_lite as et
 from earthtie_lite import encoders
 from earthtie_lite.coords import sample_sphere, unit_vectors
-from earthtie_lite.encoders import SirenLayer, SphericalHarmonics, UnitVectors
+from earthtie_lite.encoders import SphericalHarmonics, UnitVectors
 
 ELSEWHERE = sample_sphere(50, np.random.default_rng(1))
 
@@ -19,79 +18,6 @@ ELSEWHERE = sample_sphere(50, np.random.default_rng(1))
 @pytest.fixture(scope="module")
 def places():
     return sample_sphere(500, np.random.default_rng(0))
-
-
-def scipy_harmonics(lonlat, n_degrees):
-    """Return the real harmonics (N, L * L) from SciPy's complex ones, without Condon-Shortley."""
-    lon, colatitude = np.radians(lonlat[:, 0]), np.radians(90.0 - lonlat[:, 1])
-    expected = np.empty((len(lonlat), n_degrees**2))
-    for degree in range(n_degrees):
-        for order in range(degree + 1):
-            value, zero = sph_harm_y(degree, order, colatitude, lon), degree * degree + degree
-            value = value * (np.sqrt(2) * (-1) ** order if order else 1)
-            expected[:, zero + order] = value.real
-            if order:
-                expected[:, zero - order] = value.imag
-    return expected
-
-
-@pytest.mark.parametrize("n_degrees", [1, 2, 10, 60])
-def test_harmonics_agree_with_scipy(n_degrees):
-    lonlat = sample_sphere(60, np.random.default_rng(0))
-    lonlat[:4, 1] = [89.999, -89.999, 0.0, 45.0]
-    got = SphericalHarmonics(n_degrees)(lonlat)
-    np.testing.assert_allclose(got, scipy_harmonics(lonlat, n_degrees), rtol=0, atol=1e-6)
-    assert (got.dtype, got.shape[1]) == (np.float64, SphericalHarmonics(n_degrees).out_dim)
-
-
-def test_harmonics_are_orthonormal_by_quadrature():
-    n_degrees = 60
-    # Products have degree 2 L - 2 at most: L Gauss nodes and 2 L - 1 longitudes are exact.
-    sines, weights = np.polynomial.legendre.leggauss(n_degrees)
-    around = 2 * n_degrees
-    lon = -180 + 360 * np.arange(around) / around
-    some = np.random.default_rng(0).permutation(n_degrees**2)[:400]
-    gram = np.zeros((len(some), len(some)))
-    for sine, weight in zip(sines, weights, strict=True):
-        ring = np.stack([lon, np.full(around, np.degrees(np.arcsin(sine)))], axis=1)
-        harmonics = SphericalHarmonics(n_degrees)(ring)[:, some]
-        gram += weight * 2 * np.pi / around * harmonics.T @ harmonics
-    np.testing.assert_allclose(gram, np.eye(len(some)), rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("latitude", [90.0, -90.0])
-def test_at_a_pole_orders_vanish_exactly_except_zero_which_is_known(latitude):
-    lonlat = np.stack([np.linspace(-180, 180, 9), np.full(9, latitude)], axis=1)
-    harmonics, degrees = SphericalHarmonics(60)(lonlat), np.arange(60)
-    expected = np.zeros(3600)
-    expected[degrees * degrees + degrees] = np.sqrt((2 * degrees + 1) / (4 * np.pi))
-    expected[degrees * degrees + degrees] *= np.sign(latitude) ** degrees
-    assert (harmonics[:, expected == 0] == 0).all()
-    assert (harmonics == harmonics[0]).all()
-    np.testing.assert_allclose(harmonics[0], expected, rtol=1e-12)
-
-
-def test_both_sides_of_the_date_line_agree_bitwise():
-    latitudes = np.linspace(-90, 90, 181)
-    east, west = (np.stack([np.full(181, side), latitudes], axis=1) for side in (180.0, -180.0))
-    assert (SphericalHarmonics(60)(east) == SphericalHarmonics(60)(west)).all()
-    near = SphericalHarmonics(60)([[180 - 1e-7, 35.0], [-180 + 1e-7, 35.0]])
-    assert np.abs(near[0] - near[1]).max() < 1e-5
-
-
-@pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("omega", [10.0, 30.0])
-def test_siren_layers_are_initialised_within_their_bounds(omega, first):
-    bound = 1 / 256 if first else math.sqrt(6 / 256) / omega
-    weight = SirenLayer(256, 256, omega, first).linear.weight.detach()
-    assert 0.99 * bound < weight.abs().max() <= bound
-    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
-
-
-def test_a_siren_layer_is_the_sine_of_a_scaled_linear_map():
-    layer, x = SirenLayer(3, 4, omega=7.0), torch.randn(5, 3)
-    expected = torch.sin(7.0 * (x @ layer.linear.weight.T + layer.linear.bias))
-    torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -126,12 +52,50 @@ def test_the_skip_adds_exact_harmonics_as_large_as_the_trained_columns(make_enco
     assert np.sqrt((z[:, 7:] ** 2).mean()) == pytest.approx(1, rel=0.01)
 
 
-@pytest.mark.parametrize("encoding", [UnitVectors(), SphericalHarmonics(np.int64(4))])
-def test_an_encoder_is_rebuilt_from_its_spec_in_json(encoding):
-    encoder = et.LocationEncoder(encoding, 8, 1, 16, 0.1, skip=2, omega=20.0)
-    again = et.LocationEncoder.from_spec(json.loads(json.dumps(encoder.spec)))
-    assert (again.spec, again.encoding) == (encoder.spec, encoding)
-    assert again.load_state_dict(encoder.state_dict())
+FAMILIES = [
+    (UnitVectors(), "siren"),
+    (SphericalHarmonics(np.int64(4)), "siren"),
+    (SphericalHarmonics(4), "residual"),
+    (et.FourierFeatures(8, [1, 2.5], seed=np.int64(3)), "siren"),
+    (et.Sphere2Vec(np.int64(3)), "residual"),
+    (UnitVectors(), "voronoi"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "network"), FAMILIES)
+def test_an_encoder_of_any_family_is_saved_loaded_and_joined(encoding, network, places, tmp_path):
+    alike = [et.LocationEncoder(encoding, 8, 1, 16, 0.1, 2, 20.0, network) for _ in range(2)]
+    for model in (et.EarthTie(alike[0], {"soil": 5}), et.JoinedEncoders.fit(alike, places)):
+        model.eval().save_pretrained(tmp_path)
+        again = type(model).from_pretrained(tmp_path)
+        np.testing.assert_array_equal(again.embed(places), model.embed(places))
+        assert again.spec == model.spec
+        assert json.loads(json.dumps(model.spec))["encoder"]["network"] == network
+    assert et.LocationEncoder.from_spec(alike[0].spec).encoding == encoding
+    assert {name.split(".")[0] for name in alike[0].state_dict()} == {"rms", network}
+
+
+@pytest.mark.parametrize(("encoding", "network"), FAMILIES)
+def test_an_embedding_has_no_seam_and_one_value_at_a_pole(encoding, network):
+    z = et.LocationEncoder(encoding, 16, 2, 8, network=network).embed(
+        [[-180.0, 35.0], [180.0, 35.0], [-70.0, 90.0], [130.0, 90.0], [-70.0, 89.9999]]
+    )
+    np.testing.assert_allclose(z[[0, 2, 2]], z[[1, 3, 4]], rtol=0, atol=1e-3)
+    assert np.abs(z[0] - z[2]).max() > 1e-2
+
+
+def test_a_spec_without_a_network_is_a_siren_and_draws_its_weights_in_the_order_of_before():
+    torch.manual_seed(0)
+    spec = et.LocationEncoder(SphericalHarmonics(4), 8, 2, 16).spec
+    del spec["network"]
+    torch.manual_seed(0)
+    weights = et.LocationEncoder.from_spec(spec).siren.state_dict()
+    torch.manual_seed(0)
+    for name, sizes in (("0.linear", (16, 8)), ("2.linear", (8, 8)), ("4", (8, 16))):
+        layer, bound = torch.nn.Linear(*sizes), 1 / 16 if name[0] == "0" else math.sqrt(6 / 8) / 10
+        torch.nn.init.uniform_(layer.weight, -bound, bound)
+        assert torch.equal(weights[f"{name}.weight"], layer.weight)
+        assert torch.equal(weights[f"{name}.bias"], layer.bias)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +107,7 @@ def test_an_encoder_is_rebuilt_from_its_spec_in_json(encoding):
         (et.LocationEncoder, "omega", (0.0, math.nan, math.inf), "omega must be positive"),
         (et.LocationEncoder, "skip", (16, -1, 1.5), r"0 <= skip \*\* 2 < out_dim = 256"),
         (et.LocationEncoder, "encoding", (unit_vectors,), "unknown encoding"),
-        (SphericalHarmonics, "n_degrees", (0, 101, 2.5, "10", None), r"integer in \[1, 100\]"),
+        (et.LocationEncoder, "network", ("mlp", None, ""), "unknown network"),
         (et.LocationEncoder.from_spec, "spec", ({"class": "MLP"},), "encoders.ENCODERS"),
         (et.LocationEncoder.from_spec, "spec", ({"encoding": {"class": "A"}},), "unknown encoding"),
         (et.JoinedEncoders, "encoders", ([],), "must have equal settings"),

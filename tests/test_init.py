@@ -17,11 +17,11 @@ from earthtie_lite.paper import towers
 FOLDER = Path(et.__file__).parent
 ROOT = FOLDER.parent
 PARTS = {  # the modules of each folder: one imports those before it, never those after it
-    "": "coords distributed config losses files sample frames places features columns encoders "
-    "modalities model runs train tasks probes maps progress",
+    "": "coords distributed config losses files sample frames places features columns encodings "
+    "networks encoders modalities model runs train tasks probes maps progress",
     "paper": "catalogue files fetch bulk towers observations wikipedia sources terrain labels "
     "miniatures",
-    "results": "protocol intervals scoring tables charts peers retrieval variants",
+    "results": "protocol intervals scoring tables charts peers satclip retrieval variants",
     "interfaces": "textfiles tablefiles tables embedder pixels grid lazy similarity console "
     "training cli",
 }
@@ -35,11 +35,11 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 3_030),
+    ("core", ["earthtie_lite/*.py"], 3_165),
     ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_455),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
-    ("results", ["earthtie_lite/results/*.py"], 900),
-    ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_200),
+    ("results", ["earthtie_lite/results/*.py"], 1_000),
+    ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_300),
 ]
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

@@ -12,15 +12,24 @@ import earthtie_lite as et
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import great_circle_km
 from earthtie_lite.paper.sources import BIOMES, population_density
-from earthtie_lite.tasks import NAMES, PAPER_NAMES, Task, country_of, people_within
+from earthtie_lite.tasks import (
+    MORE_NAMES,
+    NAMES,
+    PAPER_NAMES,
+    RADIUS_KM,
+    SMALLEST_FAMILY,
+    Task,
+    country_of,
+    people_within,
+)
 
 
 @pytest.fixture(scope="module")
 def tasks():
-    return {name: et.load_task(name, n=2000) for name in NAMES}
+    return {name: et.load_task(name, n=2000) for name in (*NAMES, *MORE_NAMES)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *MORE_NAMES])
 def test_a_task_has_distinct_places_on_land_that_the_seed_gives_and_all_tasks_share(tasks, name):
     task = tasks[name]
     assert (task.name, len(task), task.target.shape) == (name, 2000, (2000,))
@@ -39,7 +48,7 @@ def test_targets_are_the_values_of_the_rasters(tasks):
 
 
 def test_every_class_number_has_a_name_and_greenland_is_left_out(tasks):
-    for task in (tasks["climate"], tasks["country"]):
+    for task in (tasks["climate"], tasks["family"], tasks["country"]):
         assert (task.kind, task.target.dtype) == ("classification", np.int64)
         assert 0 <= task.target.min() <= task.target.max() < len(task.classes)
         assert len(set(task.classes)) == len(task.classes)
@@ -66,6 +75,33 @@ def test_people_within_a_radius_equal_a_count_by_brute_force(tasks):
         assert got == population[near].sum()
     assert counted[3] > 5e6
     np.testing.assert_allclose(task.target[:3], np.log10(1 + counted[:3]))
+
+
+@pytest.mark.parametrize("name", RADIUS_KM)
+def test_counts_within_a_radius_equal_brute_force(tasks, name):
+    points, task = embedded.points(name)[["lon", "lat"]].to_numpy(), tasks[name]
+    for place, target in zip(task.lonlat[:20], task.target):
+        distance = great_circle_km(np.broadcast_to(place, points.shape), points)
+        assert target == pytest.approx(np.log10(1 + (distance <= RADIUS_KM[name]).sum()))
+    assert np.ptp(task.target[:20]) > 0.3
+
+
+def test_the_family_is_that_of_the_nearest_language_unless_it_is_small(tasks):
+    frame, task = embedded.points("languages"), tasks["family"]
+    size = frame["family"].value_counts()
+    for place, target in zip(task.lonlat[:50], task.target):
+        points = frame[["lon", "lat"]].to_numpy()
+        distance = great_circle_km(np.broadcast_to(place, points.shape), points)
+        family = frame["family"].iloc[distance.argmin()]
+        small = family == "" or size[family] < SMALLEST_FAMILY
+        assert task.classes[target] == ("other" if small else family)
+    assert {"other", "Indo-European"} <= {task.classes[i] for i in task.target[:50]}
+
+
+def test_turbidity_of_the_season_is_the_ratio_of_two_months(tasks):
+    year, january, july = embedded.raster("turbidity").at(tasks["turbidity"].lonlat).T / 20
+    np.testing.assert_allclose(tasks["turbidity"].target, year)
+    np.testing.assert_allclose(2 ** tasks["turbidity season"].target, july / january)
 
 
 @pytest.fixture(scope="module")

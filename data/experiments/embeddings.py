@@ -17,6 +17,7 @@ from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
 from earthtie_lite.modalities import PATCH_PIXELS, load_sample, thinned_names
 from earthtie_lite.model import EarthTie
+from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features
 from earthtie_lite.results.protocol import in_report_half
 from earthtie_lite.results.scoring import nearest_name
@@ -64,6 +65,11 @@ def embed(
         "GeoCLIP": lambda: cached(
             b"GeoCLIP" + lonlat.tobytes(), lambda: load_geoclip(geoclip).embed(lonlat)
         ),
+        "GeoCLIP, harmonics": lambda: np.hstack(
+            [makers["GeoCLIP"](), SphericalHarmonics(recipe.skip)(lonlat)]
+        ),
+        "IDW 5": lambda: Interpolation()(lonlat),
+        "IDW 50": lambda: Interpolation()(lonlat),
     }
     return makers[row.kind](), seconds
 

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from earthtie_lite.modalities import ALL
+from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.protocol import BUDGETS
 from earthtie_lite.results.scoring import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD, Evaluation
 
 from .rows import NAMES, SETTINGS, TRAINED, Embedding, Recipe
 
 SEEDS = 5
+NEAR_TIES = 0.25  # standard errors: the rule for penalties of the tables of many modalities
 NEAR_NAME_KM = 25.0  # largest distance to a name for the recipe "near names"
 
 
@@ -36,7 +39,7 @@ def _recipe_settings(heading: str) -> dict[str, Any]:
 def row(text: str, heading: str = "chosen", seed: int = 0, setting: str = "") -> Embedding:
     """Return a row by its text in ``tables.toml``, such as "melt satellite+text"."""
     kind, _, last = text.rpartition(" ")
-    modalities = tuple(last.split("+")) if set(last.split("+")) <= set(NAMES) else ()
+    modalities = tuple(last.split("+")) if set(last.split("+")) <= set(ALL) else ()
     if not modalities:
         kind = text
     method = kind if kind in ("melt", "salt") else ""
@@ -71,6 +74,12 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
     """Return how a row is scored: two budgets for choices, all evaluations for the report."""
     if stage == "development":
         return [Evaluation(budgets=(MAIN, 9 * MAIN))]
+    if stage in ("choices", "growth"):
+        probe: Any = "ridge"
+        if row.kind.startswith("IDW"):
+            probe = Interpolation(int(row.kind.split()[1]))
+        found = [Evaluation(budgets=(MAIN, 9 * MAIN), probe=probe, near_ties=NEAR_TIES)]
+        return [*found, Evaluation("random", probe=probe, near_ties=NEAR_TIES)]
     if stage == "bottleneck":
         return _bottleneck_evaluations(row)
     found = list(STANDARD)

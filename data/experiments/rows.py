@@ -8,8 +8,9 @@ import torch
 
 from earthtie_lite.config import TrainConfig, check_integer, check_option
 from earthtie_lite.coords import torch_seed
-from earthtie_lite.encoders import LocationEncoder, SphericalHarmonics
-from earthtie_lite.modalities import NAMES
+from earthtie_lite.encoders import LocationEncoder
+from earthtie_lite.encodings import ENCODINGS, SphericalHarmonics
+from earthtie_lite.modalities import ALL, NAMES
 from earthtie_lite.results import variants
 
 from .pairing import ARRANGEMENTS
@@ -21,6 +22,9 @@ KINDS = (
     "density",
     "observations",
     "GeoCLIP",
+    "GeoCLIP, harmonics",
+    "IDW 5",
+    "IDW 50",
     "untrained",
     TRAINED,
     "ensemble",
@@ -30,7 +34,7 @@ KINDS = (
     "reference, noise",
 )
 SETTINGS = ("transductive", "inductive")
-VARIANTS = ("scales", "objective", "switch", "moments", "head_warmup")
+VARIANTS = ("scales", "objective", "switch", "moments", "head_warmup", "steps")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ class Recipe:
         of :func:`pairing.load_arranged`.
     training : tuple of (str, value)
         Variants of training from :mod:`earthtie_lite.results.variants`: ("scales", "own"),
-        ("objective", "regression"), ("switch", "step"), ("moments", "reset"), ("head_warmup", n).
+        ("objective", "regression"), ("switch", "step"), ("moments", "reset"), ("head_warmup", n),
+        ("steps", n): an epoch of MELT has n batches.
+    encoding, network : str
+        Another encoding than harmonics, by its class, and another network than the sine network.
     """
 
     name: str
@@ -75,6 +82,8 @@ class Recipe:
     joined: str = ""
     places: str = ""
     training: tuple[tuple[str, Any], ...] = ()
+    encoding: str = ""
+    network: str = ""
 
     def __post_init__(self) -> None:
         training = tuple((name, value) for name, value in self.training)  # JSON returns lists
@@ -94,7 +103,10 @@ class Recipe:
         settings = (self.width, self.depth, self.out_dim, self.dropout, self.skip, self.omega)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(torch_seed("weights of an experiment", seed))
-            return make(SphericalHarmonics(self.n_degrees), *settings)
+            encoding = SphericalHarmonics(self.n_degrees)
+            if self.encoding:
+                encoding = ENCODINGS[self.encoding]()
+            return make(encoding, *settings, self.network or "siren")  # type: ignore[arg-type]
 
     def config(self, method: str, n_modalities: int, seed: int) -> TrainConfig:
         """Return settings that train on about ``pairs`` pairs, in whole epochs.
@@ -103,6 +115,8 @@ class Recipe:
         last batch is dropped. No pairs are held out because the recipe sets the length of training.
         """
         an_epoch = self.n * (n_modalities if method == "melt" else 1)
+        if steps := dict(self.training).get("steps"):
+            an_epoch = steps * self.batch_size
         return TrainConfig(
             method=method,  # type: ignore[arg-type]
             epochs=max(1, round(self.pairs / an_epoch)),
@@ -123,6 +137,8 @@ class Recipe:
                 arguments["loss"] = variants.regression_loss
             elif name == "switch":
                 arguments["batches"] = variants.salt_by_step
+            elif name == "steps":
+                arguments["batches"] = variants.first_batches(value)
             elif name == "moments":
                 arguments["hook"] = variants.reset_moments
             else:
@@ -139,7 +155,8 @@ class Embedding:
     kind : str
         "coordinates" (x, y, z), "harmonics" (the encoder's input), "density" (distances to the
         names of the gazetteer), "observations" (frozen features of the images at the place itself:
-        MOSAIKS), "GeoCLIP" (its published encoder), "untrained", "trained", "ensemble"
+        MOSAIKS), "GeoCLIP" (its published encoder), "GeoCLIP, harmonics" (joined with those of the
+        skip), "IDW 5" and "IDW 50" (the labels interpolated), "untrained", "trained", "ensemble"
         (single-modality encoders, joined and reduced to the same width), "threefold" (three
         trainings on the same pairs, joined and reduced in the same way), or "reference" (untrained,
         joined with the modalities' frozen features at the place itself) with its controls
@@ -167,8 +184,8 @@ class Embedding:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"unknown embedding {self.kind!r}: expected one of {KINDS}")
-        if isinstance(self.modalities, str) or set(self.modalities) - set(NAMES):
-            raise ValueError(f"modalities must be a tuple of {NAMES}, got {self.modalities!r}")
+        if isinstance(self.modalities, str) or set(self.modalities) - set(ALL):
+            raise ValueError(f"modalities must be a tuple of {ALL}, got {self.modalities!r}")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: expected one of {SETTINGS}")
         trains = self.kind in (TRAINED, "ensemble", "threefold")
@@ -183,6 +200,8 @@ class Embedding:
         """Name in the tables, such as "MELT satellite+text"."""
         joined = "+".join(self.modalities)
         trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
+        if self.kind == "ensemble" and len(self.modalities) > len(NAMES):
+            return f"ensemble of {len(self.modalities)}"
         if self.kind == "threefold":
             trained = f"3 x {trained}"
         plain = (

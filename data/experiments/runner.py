@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,14 @@ import numpy as np
 from earthtie_lite.files import sha256, write_atomic, write_manifest
 from earthtie_lite.results.peers import GEOCLIP_FILE
 from earthtie_lite.results.retrieval import distances, tie, unseen
-from earthtie_lite.results.scoring import N_PLACES, PAPER_TASKS, labelled, score
+from earthtie_lite.results.scoring import (
+    GROWTH_TASKS,
+    N_PLACES,
+    PAPER_TASKS,
+    SAMPLE_TASKS,
+    labelled,
+    score,
+)
 from earthtie_lite.results.tables import SCHEMA, STAGES, collect, read_runs, write_parquet
 from earthtie_lite.tasks import Task, load_task
 
@@ -30,7 +38,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUERIES = 1_000  # observations per modality used as queries
-SCORED = ("development", "report", "bottleneck")
+SCORED = {  # stages whose rows are scored, and the half of the land that they are scored on
+    "development": "development",
+    "report": "report",
+    "bottleneck": "report",
+    "choices": "development",
+    "growth": "report",
+}
+SAVE_EVERY = 20 * 60  # seconds: finished rows reach the tables at least as often
 GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 
 
@@ -100,8 +115,7 @@ def run(
     if path.is_file():
         return pd.read_parquet(path)
     z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
-    half = "report" if stage == "bottleneck" else stage
-    scored = score(z, tasks, row.seed, half, evaluations(row, stage))
+    scored = score(z, tasks, row.seed, SCORED[stage], evaluations(row, stage))
     scored.attrs.update(about(row, stage, seconds), key=name)
     write_parquet(path, scored)
     return scored
@@ -170,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make: Callable[[Embedding], pd.DataFrame]
     if stage in SCORED:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
-        tasks = labelled(asked.places, paper)
+        names = GROWTH_TASKS if stage in ("choices", "growth") else SAMPLE_TASKS
+        tasks = labelled(asked.places, paper, names)
         remember_places(tasks, asked.places, folder)
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
         make, name = functools.partial(run, **settings), "sums"
@@ -185,9 +200,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         known = set(read_runs(stage, asked.folder)["key"])
         rows = [row for row in rows if key(row, stage, tasks) not in known]
     if rows:
-        parallel = joblib.Parallel(n_jobs=asked.jobs, verbose=10)
-        collect(parallel(joblib.delayed(make)(row) for row in rows), folder, name)
-        write_manifest(folder.parent)
+        parallel = joblib.Parallel(asked.jobs, verbose=10, return_as="generator_unordered")
+        done, saved = [], time.monotonic()
+        for finished in parallel(joblib.delayed(make)(row) for row in rows):
+            done.append(finished)
+            if time.monotonic() - saved > SAVE_EVERY or len(done) == len(rows):
+                collect(done, folder, name)
+                write_manifest(folder.parent)
+                rows, done, saved = rows[len(done) :], [], time.monotonic()
 
 
 if __name__ == "__main__":

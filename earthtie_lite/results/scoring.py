@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..config import check_option
 from ..coords import great_circle_km, unit_vectors
 from ..modalities import thinned_names
-from ..probes import Kind, Split, fit_probes, penalty_of
-from ..tasks import Task, load_task
+from ..probes import Interpolation, Kind, Split, fit_probes, penalty_of
+from ..tasks import MORE_NAMES, Task, load_task
 from .intervals import cell_sums
 from .protocol import BUDGETS, FIRST, SPLITS, Grid, splits
 
@@ -24,6 +24,8 @@ N_PLACES = 130_000  # drawn so that the half that may be labelled has 59,049 pla
 MAIN = 729  # label budget of the primary endpoint
 SAMPLE_TASKS = ("elevation", "population", "climate", "country")
 MAIN_TASKS = ("country", "population (GPWv4)", "elevation", "biome")  # of the primary endpoint
+GROWTH_TASKS = ("elevation", "climate", "country", *MORE_NAMES)
+INDEPENDENT = ("population (GPWv4)", "languages", "airports", "turbidity season")  # of modalities
 PAPER_TASKS = {"population": "population (GPWv4)", "biome": "biome"}
 
 
@@ -36,7 +38,7 @@ class Evaluation:
     split : {"block", "random"}
     budgets : tuple of int
         Numbers of labels.
-    probe : str
+    probe : str or Interpolation
         As in :func:`~earthtie_lite.probes.probe`.
     grid : Grid
         Cells that separate labels from scored places.
@@ -44,18 +46,22 @@ class Evaluation:
         Use only places within this distance of a name in the gazetteer.
     tasks : tuple of str
         Names of the tasks to score, as far as labels exist; all by default.
+    near_ties : float, optional
+        As in :func:`~earthtie_lite.probes.fit_ridge`.
     """
 
     split: str = "block"
     budgets: tuple[int, ...] = (MAIN,)
-    probe: Kind = "ridge"
+    probe: Kind | Interpolation = "ridge"
     grid: Grid = FIRST
     near_name_km: float | None = None
     tasks: tuple[str, ...] = ()
+    near_ties: float | None = None
 
     def __post_init__(self) -> None:
         check_option("split", self.split, SPLITS)
-        check_option("probe", self.probe, Kind)
+        if not isinstance(self.probe, Interpolation):
+            check_option("probe", self.probe, Kind)
         if not isinstance(self.grid, Grid):
             raise ValueError(f"grid must be a Grid, got {self.grid!r}")
         km = self.near_name_km
@@ -94,7 +100,11 @@ def nearest_name(lonlat: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float
     return row, great_circle_km(lonlat, names[row])
 
 
-def labelled(n: int = N_PLACES, paper: Mapping[str, str | Path] | None = None) -> dict[str, Task]:
+def labelled(
+    n: int = N_PLACES,
+    paper: Mapping[str, str | Path] | None = None,
+    names: Iterable[str] = SAMPLE_TASKS,
+) -> dict[str, Task]:
     """Return the tasks at the places that have a label in each of them.
 
     Parameters
@@ -105,8 +115,10 @@ def labelled(n: int = N_PLACES, paper: Mapping[str, str | Path] | None = None) -
         Files with labels that the package does not hold: "population" (GPWv4, a GeoTIFF) and
         "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome"; the circular
         "population" of the gazetteer is returned, too.
+    names : iterable of str
+        Tasks of the sample.
     """
-    tasks = {name: load_task(name, n) for name in SAMPLE_TASKS}
+    tasks = {name: load_task(name, n) for name in names}
     for name, path in (paper or {}).items():
         if name not in PAPER_TASKS:
             raise ValueError(f"unknown labels {name!r}: expected one of {list(PAPER_TASKS)}")
@@ -175,7 +187,8 @@ def score(
         cells = how.grid.cells(lonlat)
         for split in splits(lonlat, stage, how.split, how.grid):
             for n_labels in (n for n in how.budgets if n <= len(split.pool)):
-                where: dict[str, Any] = {"split": how.split, "probe": how.probe}
+                idw = isinstance(how.probe, Interpolation)
+                where: dict[str, Any] = {"split": how.split, "probe": "IDW" if idw else how.probe}
                 where |= {"grid": how.where, "n_labels": n_labels}
                 for name, penalty, sums in _score_draw(z, here, split, n_labels, seed, cells, how):
                     found.append(sums.assign(task=name, **where, penalty=penalty))
@@ -195,7 +208,7 @@ def _score_draw(
 ) -> "Iterable[tuple[str, float, pd.DataFrame]]":
     """Fit and score one draw of labels; yield name, penalty and sums of each task."""
     rows = split.labels(n_labels, seed)
-    fitted = fit_probes(z, tasks, rows, split.groups[rows], how.probe)
+    fitted = fit_probes(z, tasks, rows, split.groups[rows], how.probe, how.near_ties or 0.0)
     scored = z[split.scored]
     for name, task in tasks.items():
         truth, labels = task.target[split.scored], task.target[rows]

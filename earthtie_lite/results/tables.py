@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = 2  # raise it when the meaning of a column changes
-STAGES = ("development", "report", "dynamics", "retrieval", "bottleneck")
+STAGES = ("development", "report", "dynamics", "retrieval", "bottleneck", "choices", "growth")
 USUAL = {"split": "block", "probe": "ridge", "grid": FIRST.name, "setting": "transductive"}
 USUAL |= {"recipe": "chosen"}
 # The best single modality of each task, chosen on the development half.

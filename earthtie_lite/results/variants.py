@@ -1,5 +1,6 @@
 """Variants that notebooks 07 and 09 compare, passed to ``fit``: other batches, losses and hooks."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from ..distributed import ALONE, Ranks
 from ..encoders import ENCODERS, LocationEncoder
 from ..losses import MAX_LOGIT_SCALE
 from ..model import EarthTie
-from ..train import Data, Rows, cut_batches, tied_loss
+from ..train import Data, Rows, cut_batches, melt_batches, tied_loss
 
 
 def salt_by_step(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
@@ -23,6 +24,18 @@ def salt_by_step(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0
     for step, batch in enumerate(batches):
         active = list(rows)[(epoch * len(batches) + step) % len(rows)]
         yield {active: batch[active]}
+
+
+def first_batches(steps: int) -> Any:
+    """Return batches of MELT for ``batches=``, of which an epoch has a given number.
+
+    Then an epoch has the same length for any number of modalities and of places.
+    """
+
+    def batches(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
+        yield from itertools.islice(melt_batches(rows, size, rng, epoch), steps)
+
+    return batches
 
 
 def reset_moments(model: EarthTie, optimiser: torch.optim.Optimizer, epoch: int, step: int) -> None:
@@ -115,14 +128,14 @@ class TiedSkip(LocationEncoder):
             )
         self.tied_dim = self.out_dim
         with torch.no_grad():  # scale the harmonics to the initial size of the trained columns
-            start = self.siren(self.basis(sample_sphere(1000, np.random.default_rng(0))))
+            start = self.trunk(self.basis(sample_sphere(1000, np.random.default_rng(0))))
         self.register_buffer("tied_size", start.square().mean().sqrt())
 
     def forward(self, basis: Tensor) -> Tensor:
         """Map a basis (B, encoding.out_dim) to the tied columns (B, out_dim), not normalised."""
         # Harmonics of low degree are the first columns of the encoding.
         size = self.tied_size * math.sqrt(4 * math.pi)
-        return torch.cat([self.siren(basis), size * basis[:, : self.skip**2]], dim=1)
+        return torch.cat([self.trunk(basis), size * basis[:, : self.skip**2]], dim=1)
 
 
 ENCODERS["TiedSkip"] = TiedSkip

@@ -6,6 +6,7 @@ import pytest
 
 import earthtie_lite as et
 from earthtie_lite.modalities import thinned_names
+from earthtie_lite.probes import Interpolation
 from earthtie_lite.results import scoring
 from earthtie_lite.results.intervals import scores
 from earthtie_lite.results.protocol import Grid
@@ -123,6 +124,21 @@ def test_only_nonlinear_probes_find_a_nonlinear_signal(lonlat, noise, probe):
     task = Task("bend", lonlat, 100 + 9 * abs(noise[:, 0]), "regression", "m")
     sums = score(noise, {"bend": task}, 0, "report", [Evaluation(probe=probe)])
     assert (mean(sums, probe=probe) > 0.4) == (probe not in ("ridge", "linear"))
+
+
+def test_interpolation_is_scored_like_an_embedding_and_ties_go_to_the_larger_penalty(tasks, noise):
+    lonlat = tasks["country"].lonlat
+    for split, least in (("random", 0.6), ("block", 0.3)):
+        how = Evaluation(split, (243,), Interpolation(5), tasks=("country",))
+        sums = score(Interpolation(5)(lonlat), tasks, 0, "report", [how])
+        assert set(sums["probe"]) == {"IDW"}
+        assert least < mean(sums) < least + 0.3
+    plain, near = (
+        score(noise, tasks, 0, "report", [Evaluation(budgets=(243,), near_ties=n)])["penalty"]
+        for n in (None, 5.0)
+    )
+    assert (near >= plain).all()
+    assert (near > plain).any()
 
 
 def test_the_nearest_name_is_found_with_its_distance():

@@ -46,6 +46,15 @@ def test_salt_by_step_takes_the_next_modality_in_every_step():
     assert active == list("abcabcabcabc")
 
 
+def test_an_epoch_has_the_number_of_batches_asked_for_and_begins_like_that_of_melt():
+    rows = {name: np.arange(900) for name in "abc"}
+    few = list(variants.first_batches(5)(rows, 20, np.random.default_rng(4), 2))
+    full = list(train.melt_batches(rows, 20, np.random.default_rng(4), 2))
+    assert (len(few), len(full)) == (5, 128)
+    for one, other in zip(few, full):
+        assert all((one[name] == other[name]).all() for name in rows)
+
+
 def test_head_warm_up_trains_only_the_returning_head(make_modality, make_encoder):
     two = [make_modality(name, 120, seed=i) for i, name in enumerate(("soil", "wind"))]
     states, warm_up = [], variants.head_warmup(3)
