@@ -65,6 +65,8 @@ class CharacterNGrams(Featuriser):
     The n-grams of each word (with its edges marked) are counted in 2^15 hashed buckets. The counts
     are scaled to unit length and projected by a Gaussian matrix, which preserves angles
     approximately (Johnson and Lindenstrauss 1984). Nothing is fitted: no vocabulary, no corpus.
+    With ``direct`` the n-grams are hashed to the columns themselves, each with a sign of its hash
+    (Weinberger et al. 2009, https://arxiv.org/abs/0902.2206), which needs no matrix of 33 MB.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ class CharacterNGrams(Featuriser):
         Longest n-gram, in characters.
     seed : int
         Seed of the projection.
+    direct : bool
+        Hash n-grams to the columns, without a projection.
 
     Examples
     --------
@@ -84,16 +88,25 @@ class CharacterNGrams(Featuriser):
     out_dim: int = 256
     longest: int = 4
     seed: int = 0
+    direct: bool = False
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Return class and settings, as JSON; those of version 0.1 if the projection is used."""
+        return {k: v for k, v in super().spec.items() if k != "direct" or v}
 
     def __call__(self, raw: Sequence[str]) -> Features:
         """Encode N texts as (N, out_dim)."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
         texts = as_texts(raw)
+        size = self.out_dim if self.direct else 2**15
         hashing = HashingVectorizer(
-            analyzer="char_wb", ngram_range=(1, self.longest), n_features=2**15, dtype=np.float32
+            analyzer="char_wb", ngram_range=(1, self.longest), n_features=size, dtype=np.float32
         )
-        projection = _projection(2**15, self.out_dim, self.seed)
+        if self.direct:
+            return hashing.transform(texts).toarray()
+        projection = _projection(size, self.out_dim, self.seed)
         return np.asarray(hashing.transform(texts) @ projection, dtype=np.float32)
 
 

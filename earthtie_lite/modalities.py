@@ -337,6 +337,7 @@ def load_sample(
     seed: int = 0,
     modalities: Iterable[str] = NAMES,
     exclude: Exclude | None = None,
+    featurisers: Mapping[str, Featuriser] | None = None,
 ) -> dict[str, Modality]:
     """Load the embedded sample, offline: n places per modality, different for each.
 
@@ -358,6 +359,8 @@ def load_sample(
     exclude : callable, optional
         Takes places (N, 2) and returns a mask (N,) of those to leave out; no place, image or filter
         comes from them. Patches reach 56 km beyond their places.
+    featurisers : mapping of str to Featuriser, optional
+        Other frozen encoders of modalities, such as ``{"text": CharacterNGrams(direct=True)}``.
 
     Returns
     -------
@@ -373,23 +376,28 @@ def load_sample(
     check_integer("seed", seed, 0)
     if exclude is not None and not callable(exclude):
         raise ValueError(f"exclude must be a function of places (N, 2), got {exclude!r}")
-    return {
-        name: _text(n, seed, exclude) if name == "text" else _images(name, n, seed, exclude)
-        for name in wanted
-    }
+    found = {}
+    for name in wanted:
+        load = _text if name == "text" else _images
+        found[name] = load(name, n, seed, exclude, (featurisers or {}).get(name))
+    return found
 
 
-def _images(name: str, n: int, seed: int, exclude: Exclude | None) -> Modality:
+def _images(
+    name: str, n: int, seed: int, exclude: Exclude | None, featuriser: Featuriser | None
+) -> Modality:
     """Sample places over land, cut patches and encode them."""
     places = _draw_land(n, stream(f"places of {name}", seed), exclude, name)
-    return images_at(name, places, seed, f"embedded sample: {name}.tif")
+    return images_at(name, places, seed, f"embedded sample: {name}.tif", featuriser)
 
 
-def images_at(name: str, places: Array, seed: int, source: str) -> Modality:
+def images_at(
+    name: str, places: Array, seed: int, source: str, featuriser: Featuriser | None = None
+) -> Modality:
     """Cut and encode the sample's patches of a modality at places (N, 2)."""
-    size, featuriser = MAPS.get(name) or (PATCH_PIXELS[name], None)
+    size, usual = MAPS.get(name) or (PATCH_PIXELS[name], None)
     patches = embedded.raster(name).patches(places, size)
-    featuriser = featuriser or fit_filters(places, patches, seed)
+    featuriser = featuriser or usual or fit_filters(places, patches, seed)
     return Modality(name, places, encode(featuriser, patches), featuriser, source)
 
 
@@ -433,7 +441,9 @@ def first_of_cells(spacing_km: float = NAME_SPACING_KM) -> "tuple[pd.DataFrame, 
     return frame, first
 
 
-def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:
+def _text(
+    name: str, n: int, seed: int, exclude: Exclude | None, featuriser: Featuriser | None
+) -> Modality:
     """Draw names from the thinned gazetteer and encode them."""
     frame = thinned_names()
     if exclude is not None:
@@ -441,12 +451,14 @@ def _text(n: int, seed: int, exclude: Exclude | None) -> Modality:
     if n > len(frame):
         raise ValueError(f"the sample has {len(frame):,} thinned place names, {n:,} were asked for")
     order = stream("places of text", seed).permutation(len(frame))[:n]
-    return names_as_text(frame.iloc[order], "embedded sample: places.parquet")
+    return names_as_text(frame.iloc[order], "embedded sample: places.parquet", featuriser)
 
 
-def names_as_text(frame: "pd.DataFrame", source: str) -> Modality:
+def names_as_text(
+    frame: "pd.DataFrame", source: str, featuriser: Featuriser | None = None
+) -> Modality:
     """Encode the names in some rows of the gazetteer."""
-    ngrams, places = CharacterNGrams(), frame[["lon", "lat"]].to_numpy(dtype=np.float64)
+    ngrams, places = featuriser or CharacterNGrams(), frame[["lon", "lat"]].to_numpy(np.float64)
     return Modality("text", places, encode(ngrams, frame["name"].tolist()), ngrams, source)
 
 

@@ -84,8 +84,21 @@ def test_a_text_is_encoded_the_same_alone_and_among_others():
     assert (CharacterNGrams(64, seed=1)(names) != whole).any()
 
 
-def test_names_that_share_letters_are_more_similar_and_lengths_are_one_on_average():
-    z = CharacterNGrams(512)(["Novosibirsk", "Novorossiysk", *(f"place {i}" for i in range(50))])
+def test_names_are_hashed_to_the_columns_themselves_if_asked():
+    one, other = CharacterNGrams(64, direct=True), CharacterNGrams(64)
+    z = one(["Lima", "Lima Lima", "Nairobi"])
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(z[0], z[1], atol=1e-6)  # the same words, scaled to unit length
+    assert (z[0] != 0).sum() <= 14  # " Lima " has 14 n-grams of 1 to 4 characters
+    assert "direct" not in other.spec
+    assert from_spec(one.spec, {}) == one
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_names_that_share_letters_are_more_similar_and_lengths_are_one_on_average(direct):
+    z = CharacterNGrams(512, direct=direct)(
+        ["Novosibirsk", "Novorossiysk", *(f"place {i}" for i in range(50))]
+    )
     lengths = np.linalg.norm(z, axis=1)
     cosine = z @ z[0] / lengths / lengths[0]
     assert cosine[1] > cosine[2] + 0.15

@@ -16,7 +16,7 @@ from PIL import Image
 import earthtie_lite as et
 from earthtie_lite import modalities, sample as embedded
 from earthtie_lite.coords import block_ids, hold_out, sample_sphere
-from earthtie_lite.features import read_images
+from earthtie_lite.features import CharacterNGrams, read_images
 from earthtie_lite.modalities import (
     ALL,
     MAPS,
@@ -89,6 +89,16 @@ def test_features_of_maps_are_fitted_to_nothing_and_lie_in_their_range(seven, na
         north, (winter, _, summer, _) = m.lonlat[:, 1] > 30, m.features.T[:4]
         assert (summer > winter)[north].all()
         assert ((m.features[:, 4:] > 980) & (m.features[:, 4:] < 1045)).all()
+
+
+def test_other_featurisers_encode_the_same_observations(sample):
+    given = {"text": CharacterNGrams(32, direct=True), "satellite": sample["satellite"].featuriser}
+    again = et.load_sample(n=600, seed=0, featurisers=given)
+    assert again["text"].features.shape == (600, 32)
+    for name, m in again.items():
+        np.testing.assert_array_equal(m.lonlat, sample[name].lonlat)
+        if name != "text":
+            np.testing.assert_array_equal(m.features, sample[name].features)
 
 
 @pytest.mark.parametrize("name", ["satellite", "lights"])

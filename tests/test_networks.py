@@ -39,7 +39,7 @@ def test_a_network_learns_with_all_its_parameters(kind):
         losses[-1].backward()
         assert all(p.grad is not None and p.grad.any() for p in network.parameters())
         optimiser.step()
-    assert losses[-1] < 0.1 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]
 
 
 @pytest.mark.parametrize("kind", ["siren", "residual"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earthtie_lite import sample as embedded
-from earthtie_lite.coords import Array, hold_out, stream
+from earthtie_lite.coords import Array, hold_out, stream, unit_vectors
 from earthtie_lite.encoders import JoinedEncoders, SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
@@ -20,6 +20,7 @@ from earthtie_lite.model import EarthTie
 from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features
 from earthtie_lite.results.protocol import in_report_half
+from earthtie_lite.results.satclip import load_satclip
 from earthtie_lite.results.scoring import nearest_name
 from earthtie_lite.runs import Run, holds_run, load
 from earthtie_lite.train import fit, new_run
@@ -28,11 +29,16 @@ from .pairing import load_arranged
 from .rows import TRAINED, Embedding, filled
 
 REVISIONS = {"ensemble": 2}  # raise when an embedding is computed differently; 2: rotated
+RETRIEVED, NEAREST = 32, 5  # features of a modality at most, and observations that are averaged
 UNLABELLED = 20_000  # places on land that give an ensemble's components and filters
 
 
 def embed(
-    row: Embedding, lonlat: Array, folder: str | Path, geoclip: str | Path
+    row: Embedding,
+    lonlat: Array,
+    folder: str | Path,
+    geoclip: str | Path,
+    satclip: str | Path = "",
 ) -> tuple[NDArray[Any], float]:
     """Compute a row's embedding of places (N, 2); trained encoders are stored in a folder.
 
@@ -54,6 +60,10 @@ def embed(
         return z, seconds
     if row.kind in ("ensemble", "threefold"):
         return joined(row, lonlat, folder)
+    if row.kind == "retrieval":
+        run = trained(replace(row, kind=TRAINED), folder)
+        z = np.concatenate([run.model.embed(lonlat), retrieved(row, lonlat)], axis=1)
+        return z, float(run.history["seconds"].iloc[-1])
     if row.kind.startswith("reference"):
         return reference(row, lonlat), seconds
     makers: dict[str, Callable[[], NDArray[Any]]] = {
@@ -68,6 +78,7 @@ def embed(
         "GeoCLIP, harmonics": lambda: np.hstack(
             [makers["GeoCLIP"](), SphericalHarmonics(recipe.skip)(lonlat)]
         ),
+        "SatCLIP": lambda: load_satclip(satclip).embed(lonlat),
         "IDW 5": lambda: Interpolation()(lonlat),
         "IDW 50": lambda: Interpolation()(lonlat),
     }
@@ -88,7 +99,8 @@ def trained(row: Embedding, folder: str | Path) -> Run:
         sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
         sample = {name: sample[name] for name in row.modalities}
     else:
-        sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude)
+        names = {"text": CharacterNGrams(direct=True)} if row.recipe.text else None
+        sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude, names)
     seed = row.seed if row.retraining is None else 1000 * row.retraining + row.seed
     config = row.recipe.config(row.method, len(sample), seed)
     run = fit(sample, config, row.recipe.encoder(seed), **row.recipe.variant(sample))
@@ -122,6 +134,26 @@ def members(row: Embedding) -> list[Embedding]:
     if row.kind == "ensemble":
         return [replace(one, modalities=(name,)) for name in row.modalities]
     return [replace(one, retraining=k) for k in (None, 1, 2)]
+
+
+def retrieved(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
+    """Return features of the nearest observations of each modality (N, up to 32 a modality).
+
+    RANGE (Dhakal et al. 2025, https://arxiv.org/abs/2502.19781) retrieves by similarity in the tied
+    space; here the nearest five count. Wide features are reduced to 32 principal components.
+    """
+    from scipy.spatial import cKDTree
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    found = []
+    for m in load_sample(row.recipe.n, row.seed, row.modalities).values():
+        features = StandardScaler().fit_transform(m.features)
+        if features.shape[1] > RETRIEVED:
+            features = PCA(RETRIEVED, random_state=0).fit_transform(features)
+        _, nearest = cKDTree(unit_vectors(m.lonlat)).query(unit_vectors(lonlat), NEAREST)
+        found.append(features[nearest].mean(axis=1))
+    return np.hstack(found).astype(np.float32)
 
 
 def reference(row: Embedding, lonlat: Array) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from earthtie_lite.results.scoring import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD
 from .rows import NAMES, SETTINGS, TRAINED, Embedding, Recipe
 
 SEEDS = 5
+MANY = ("choices", "growth")  # stages with the tables of many modalities
 NEAR_TIES = 0.25  # standard errors: the rule for penalties of the tables of many modalities
 NEAR_NAME_KM = 25.0  # largest distance to a name for the recipe "near names"
 
@@ -74,7 +75,7 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
     """Return how a row is scored: two budgets for choices, all evaluations for the report."""
     if stage == "development":
         return [Evaluation(budgets=(MAIN, 9 * MAIN))]
-    if stage in ("choices", "growth"):
+    if stage in MANY:
         probe: Any = "ridge"
         if row.kind.startswith("IDW"):
             probe = Interpolation(int(row.kind.split()[1]))

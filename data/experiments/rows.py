@@ -27,8 +27,10 @@ KINDS = (
     "IDW 50",
     "untrained",
     TRAINED,
+    "SatCLIP",
     "ensemble",
     "threefold",
+    "retrieval",
     "reference",
     "reference, shuffled",
     "reference, noise",
@@ -60,7 +62,9 @@ class Recipe:
     training : tuple of (str, value)
         Variants of training from :mod:`earthtie_lite.results.variants`: ("scales", "own"),
         ("objective", "regression"), ("switch", "step"), ("moments", "reset"), ("head_warmup", n),
-        ("steps", n): an epoch of MELT has n batches.
+        ("steps", n): an epoch of MELT has n batches, ("objective", "sigreg").
+    text : {"", "direct"}
+        Hash names to columns, without a projection.
     encoding, network : str
         Another encoding than harmonics, by its class, and another network than the sine network.
     """
@@ -82,6 +86,7 @@ class Recipe:
     joined: str = ""
     places: str = ""
     training: tuple[tuple[str, Any], ...] = ()
+    text: str = ""
     encoding: str = ""
     network: str = ""
 
@@ -134,7 +139,8 @@ class Recipe:
             if name == "scales":
                 arguments["loss"] = variants.OwnScales(names)
             elif name == "objective":
-                arguments["loss"] = variants.regression_loss
+                losses = {"regression": variants.regression_loss, "sigreg": variants.sigreg_loss}
+                arguments["loss"] = losses[value]
             elif name == "switch":
                 arguments["batches"] = variants.salt_by_step
             elif name == "steps":
@@ -158,8 +164,9 @@ class Embedding:
         MOSAIKS), "GeoCLIP" (its published encoder), "GeoCLIP, harmonics" (joined with those of the
         skip), "IDW 5" and "IDW 50" (the labels interpolated), "untrained", "trained", "ensemble"
         (single-modality encoders, joined and reduced to the same width), "threefold" (three
-        trainings on the same pairs, joined and reduced in the same way), or "reference" (untrained,
-        joined with the modalities' frozen features at the place itself) with its controls
+        trainings on the same pairs, joined and reduced in the same way), "retrieval" (joined
+        with features of the nearest observations), "SatCLIP" (published), or "reference"
+        (untrained, joined with the modalities' frozen features at the place itself), its controls
         "reference, shuffled" (features of other places) and "reference, noise".
     recipe : Recipe
     seed : int
@@ -188,7 +195,7 @@ class Embedding:
             raise ValueError(f"modalities must be a tuple of {ALL}, got {self.modalities!r}")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: expected one of {SETTINGS}")
-        trains = self.kind in (TRAINED, "ensemble", "threefold")
+        trains = self.kind in (TRAINED, "ensemble", "threefold", "retrieval")
         observes = trains or self.kind.startswith("reference")
         if (trains, observes) != (bool(self.method), bool(self.modalities)):
             raise ValueError(f"{self.kind} clashes with method {self.method!r}, {self.modalities}")
@@ -204,6 +211,8 @@ class Embedding:
             return f"ensemble of {len(self.modalities)}"
         if self.kind == "threefold":
             trained = f"3 x {trained}"
+        if self.kind == "retrieval":
+            return f"{trained}, retrieval"
         plain = (
             self.kind in (TRAINED, "untrained", "ensemble", "threefold") and not self.recipe.skip
         )

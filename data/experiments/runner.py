@@ -24,6 +24,7 @@ from earthtie_lite.results.scoring import (
     N_PLACES,
     PAPER_TASKS,
     SAMPLE_TASKS,
+    intrinsic_dimension,
     labelled,
     score,
 )
@@ -31,7 +32,7 @@ from earthtie_lite.results.tables import SCHEMA, STAGES, collect, read_runs, wri
 from earthtie_lite.tasks import Task, load_task
 
 from .embeddings import REVISIONS, embed, trained, untrained
-from .plans import SEEDS, evaluations, rows_of, table_names
+from .plans import MANY, SEEDS, evaluations, rows_of, table_names
 from .rows import TRAINED, Embedding, filled
 
 if TYPE_CHECKING:
@@ -96,7 +97,12 @@ def about(row: Embedding, stage: str, seconds: float) -> dict[str, Any]:
 
 
 def run(
-    row: Embedding, tasks: Mapping[str, Task], stage: str, folder: str | Path, geoclip: str | Path
+    row: Embedding,
+    tasks: Mapping[str, Task],
+    stage: str,
+    folder: str | Path,
+    geoclip: str | Path,
+    satclip: str | Path = "",
 ) -> "pd.DataFrame":
     """Score one row of the table, or read its scores if they exist.
 
@@ -114,9 +120,11 @@ def run(
     path = Path(folder) / stage / f"{name}.parquet"
     if path.is_file():
         return pd.read_parquet(path)
-    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
+    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip, satclip)
     scored = score(z, tasks, row.seed, SCORED[stage], evaluations(row, stage))
     scored.attrs.update(about(row, stage, seconds), key=name)
+    if stage in MANY:
+        scored.attrs["dimension"] = round(intrinsic_dimension(z), 2)
     write_parquet(path, scored)
     return scored
 
@@ -170,6 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--population", help="labels: GeoTIFF of GPWv4")
     parser.add_argument("--biome", help="labels: ecoregions of RESOLVE")
     parser.add_argument("--geoclip", default=GEOCLIP, help="GeoCLIP's published weights")
+    parser.add_argument(
+        "--satclip", help="SatCLIP's published encoder, a file or a name on the Hub"
+    )
     parser.add_argument("--work", default="build/results", help="folder of finished rows")
     parser.add_argument("--folder", default="data/results", help="folder of the tables")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="rows at a time")
@@ -184,10 +195,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make: Callable[[Embedding], pd.DataFrame]
     if stage in SCORED:
         paper = {n: path for n in PAPER_TASKS if (path := getattr(asked, n)) is not None}
-        names = GROWTH_TASKS if stage in ("choices", "growth") else SAMPLE_TASKS
+        names = GROWTH_TASKS if stage in MANY else SAMPLE_TASKS
         tasks = labelled(asked.places, paper, names)
         remember_places(tasks, asked.places, folder)
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
+        settings |= {"satclip": asked.satclip or ""}
         make, name = functools.partial(run, **settings), "sums"
     else:
         settings = {"stage": stage, "folder": asked.work}
@@ -196,6 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         function, name = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}[stage]
         make = functools.partial(function, **settings)
     rows = rows_of(stage, recipe, range(asked.seeds))
+    rows = [row for row in rows if row.kind != "SatCLIP" or asked.satclip]
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])
         rows = [row for row in rows if key(row, stage, tasks) not in known]

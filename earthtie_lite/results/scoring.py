@@ -197,6 +197,22 @@ def score(
     return pd.concat(found, ignore_index=True)
 
 
+def intrinsic_dimension(z: NDArray[Any], most: int = 10_000) -> float:
+    """Estimate the number of directions in which standardised embeddings (N, D) vary locally.
+
+    The maximum likelihood estimate from the ratio of the distances to the two nearest neighbours
+    (Facco et al. 2017, https://doi.org/10.1038/s41598-017-11873-y) over the first ``most`` rows. It
+    depends on their density: an embedding of places has two dimensions at the smallest scale.
+    """
+    from sklearn.neighbors import NearestNeighbors
+    from sklearn.preprocessing import StandardScaler
+
+    x = StandardScaler().fit_transform(np.asarray(z[:most], dtype=np.float64))
+    distances, _ = NearestNeighbors(n_neighbors=2).fit(x).kneighbors()  # without the row itself
+    ratio = np.log(distances[:, 1] / np.maximum(distances[:, 0], 1e-12))
+    return float(1 / ratio.mean())
+
+
 def _score_draw(
     z: NDArray[Any],
     tasks: Mapping[str, Task],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..config import TrainConfig
 from ..coords import sample_sphere
@@ -16,6 +17,9 @@ from ..encoders import ENCODERS, LocationEncoder
 from ..losses import MAX_LOGIT_SCALE
 from ..model import EarthTie
 from ..train import Data, Rows, cut_batches, melt_batches, tied_loss
+
+SIGREG = 0.05  # weight of the regulariser, as LeJEPA recommends
+DIRECTIONS = 64  # random projections of a batch
 
 
 def salt_by_step(rows: Rows, size: int, rng: np.random.Generator, epoch: int = 0) -> Iterator[Rows]:
@@ -107,6 +111,38 @@ def regression_loss(
             errors.append(error.square().mean(dim=1))
             start = stop
         return here.gather(torch.cat(errors)).mean()
+
+
+def sigreg_loss(
+    model: EarthTie, data: Data, batch: Rows, config: TrainConfig, here: Ranks = ALONE
+) -> Tensor:
+    r"""Tie without negatives, for ``loss=``: LeJEPA's objective (https://arxiv.org/abs/2511.08544).
+
+    .. math:: (1 - \lambda)\, \overline{(f(x) - g(y))^2} + \lambda\, \mathrm{SIGReg}
+
+    The squared distance of a pair pulls both sides together. SIGReg keeps them from collapsing: it
+    is the mean over random directions of the statistic of Epps and Pulley, which compares the
+    characteristic function of the projected batch with that of a standard normal distribution.
+    """
+    like = model.logit_scale
+    places = torch.cat([data.basis[m][i].to(like) for m, i in batch.items()])
+    heads = {m: model.head(m) for m in batch}
+    seen = [h.linear(h.standardise(data.features[m][batch[m]].to(like))) for m, h in heads.items()]
+    located, observed = model.encoder(places), torch.cat(seen)  # (B, D), not normalised
+    distance = here.gather((located - observed).square().mean(dim=1)).mean()
+    return (1 - SIGREG) * distance + SIGREG * epps_pulley(
+        here.gather(torch.cat([located, observed]))
+    )
+
+
+def epps_pulley(z: Tensor) -> Tensor:
+    """Return how far vectors (N, D) are from an isotropic normal distribution, a scalar."""
+    directions = normalize(torch.randn(z.shape[1], DIRECTIONS).to(z), dim=0)
+    t = torch.linspace(-5, 5, 17).to(z)
+    phase = (z @ directions)[..., None] * t  # (N, K, T)
+    normal = torch.exp(-(t**2) / 2)
+    error = (phase.cos().mean(dim=0) - normal).square() + phase.sin().mean(dim=0).square()
+    return len(z) * torch.trapezoid(error * normal, t, dim=1).mean()
 
 
 class TiedSkip(LocationEncoder):

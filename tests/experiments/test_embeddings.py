@@ -9,6 +9,7 @@ import earthtie_lite as et
 from data.experiments import embeddings
 from data.experiments.embeddings import embed
 from data.experiments.rows import TRAINED, Embedding, Recipe
+from earthtie_lite.coords import great_circle_km
 from earthtie_lite.modalities import thinned_names
 from earthtie_lite.results.peers import smooth_features
 from earthtie_lite.results.protocol import in_report_half
@@ -118,6 +119,18 @@ def test_arranged_places_are_trained_on(tmp_path, fitted):
     made(tmp_path, TRAINED, dataclasses.replace(TINY, places="same"), method="melt", modalities=SL)
     ((sample, *_),) = fitted
     np.testing.assert_array_equal(sample["satellite"].lonlat, sample["lights"].lonlat)
+
+
+def test_retrieval_joins_features_of_the_nearest_observations(tmp_path):
+    settings = {"method": "melt", "modalities": ("lights", "climate")}
+    z, alone = (made(tmp_path, kind, **settings)[0] for kind in ("retrieval", TRAINED))
+    assert z.shape == (200, 8 + 64)
+    np.testing.assert_array_equal(z[:, :8], alone)
+    at = et.load_sample(TINY.n, 0, ["climate"])["climate"]
+    distance = great_circle_km(np.broadcast_to(PLACES[0], at.lonlat.shape), at.lonlat)
+    features = (at.features - at.features.mean(0)) / np.maximum(at.features.std(0), 1e-9)
+    nearest = features[distance.argsort()[:5]].mean(axis=0)
+    np.testing.assert_allclose(z[0, -32:], nearest, atol=1e-4)
 
 
 def test_three_trainings_on_the_same_pairs_are_joined(tmp_path, fitted):

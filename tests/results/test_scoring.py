@@ -10,7 +10,13 @@ from earthtie_lite.probes import Interpolation
 from earthtie_lite.results import scoring
 from earthtie_lite.results.intervals import scores
 from earthtie_lite.results.protocol import Grid
-from earthtie_lite.results.scoring import Evaluation, labelled, nearest_name, score
+from earthtie_lite.results.scoring import (
+    Evaluation,
+    intrinsic_dimension,
+    labelled,
+    nearest_name,
+    score,
+)
 from earthtie_lite.tasks import Task
 
 FEW = Evaluation(budgets=(243,))
@@ -109,6 +115,15 @@ def test_embeddings_and_tasks_that_do_not_fit_are_refused(tasks, noise, change, 
 
 BAD = {"unknown split": {"split": "blocks"}, "unknown probe": {"probe": "forest"}}
 BAD |= {"must be a Grid": {"grid": "1000 km"}, "tuple of names": {"tasks": "population"}}
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_the_intrinsic_dimension_is_that_of_the_space_behind_the_columns(dimension):
+    rng = np.random.default_rng(0)
+    hidden = rng.uniform(size=(4000, dimension))
+    z = np.tanh(hidden @ rng.normal(size=(dimension, 30)))
+    assert intrinsic_dimension(z) == pytest.approx(dimension, rel=0.12)
+    assert intrinsic_dimension(z, most=1000) == pytest.approx(dimension, rel=0.2)
 
 
 def test_wrong_evaluations_are_refused():

@@ -139,6 +139,31 @@ def tied_skip():
     return variants.TiedSkip(et.SphericalHarmonics(4), 32, 2, 16, 0.1, skip=3).eval()
 
 
+def test_epps_pulley_tells_a_normal_batch_from_others():
+    torch.manual_seed(0)
+    z = torch.randn(4000, 6)
+    found = [
+        variants.epps_pulley(x).item() for x in (z, 2 * z, z - 1, z.sign(), z.mean(1)[:, None])
+    ]
+    t = np.linspace(-5, 5, 17)
+    normal = np.exp(-(t**2) / 2)
+    assert found[0] == pytest.approx(np.trapezoid((1 - normal**2) * normal, t), rel=0.3)  # expected
+    assert min(found[1:]) > 20 * found[0]
+    x, weight = z[:50, :1], torch.exp(-(torch.linspace(-5, 5, 17) ** 2) / 2)
+    wave = torch.exp(1j * x * torch.linspace(-5, 5, 17)).mean(dim=0)  # one direction is enough
+    error = (wave - weight).abs().square() * weight
+    expected = 50 * torch.trapezoid(error, torch.linspace(-5, 5, 17))
+    torch.testing.assert_close(variants.epps_pulley(x), expected)
+
+
+def test_sigreg_learns_without_negatives_and_does_not_collapse(three, make_encoder):
+    run = et.fit(three, CONFIG.replace(epochs=8), make_encoder(), loss=variants.sigreg_loss)
+    losses = run.history["loss"]
+    assert losses.iloc[-5:].mean() < 0.7 * losses.iloc[:5].mean()
+    z = run.model.embed(sample_sphere(500, np.random.default_rng(0)))
+    assert z.std(axis=0).min() > 0.2
+
+
 def test_a_tied_skip_is_part_of_the_tied_space(tied_skip):
     places = sample_sphere(500, np.random.default_rng(0))
     assert (tied_skip.tied_dim, tied_skip.out_dim) == (16, 16)
