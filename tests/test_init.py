@@ -21,7 +21,7 @@ PARTS = {  # the modules of each folder: one imports those before it, never thos
     "networks encoders modalities model runs train tasks probes maps progress",
     "paper": "catalogue files fetch bulk towers observations wikipedia sources terrain labels "
     "miniatures",
-    "results": "protocol intervals scoring tables charts peers satclip retrieval variants",
+    "results": "protocol intervals scoring tables charts peers satclip retrieval variants growth",
     "interfaces": "textfiles tablefiles tables embedder pixels grid lazy similarity console "
     "training cli",
 }

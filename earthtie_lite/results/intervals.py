@@ -1,6 +1,6 @@
 """Scores with intervals: sums by cell, two-way bootstrap, Holm's correction, labels needed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,14 +115,44 @@ class Bootstrap:
 
     def difference(self, a: str, b: str) -> dict[str, float]:
         """Compare two embeddings: mean of a minus b, 95 % interval, two-sided p value."""
-        i, j = self.names.index(a), self.names.index(b)
-        draws = self.draws[i] - self.draws[j]
-        low, high = np.percentile(draws, [2.5, 97.5])
-        below = (np.sum(draws <= 0) + 1) / (len(draws) + 1)
-        above = (np.sum(draws >= 0) + 1) / (len(draws) + 1)
-        p = min(1.0, 2 * min(below, above))
-        mean = float(self.mean[i] - self.mean[j])
-        return {"difference": mean, "low": float(low), "high": float(high), "p": float(p)}
+        return summary(*self.combine({a: 1.0, b: -1.0}))
+
+    def combine(self, weights: Mapping[str, float]) -> tuple[float, Floats]:
+        """Return the weighted sum of the embeddings' scores, and its draws (replicates,)."""
+        rows, factors = [self.names.index(name) for name in weights], np.array([*weights.values()])
+        return float(factors @ self.mean[rows]), factors @ self.draws[rows]
+
+
+def summary(mean: float, draws: Floats) -> dict[str, float]:
+    """Return a difference with its 95 % interval and the two-sided p value, from its draws."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    below = (np.sum(draws <= 0) + 1) / (len(draws) + 1)
+    above = (np.sum(draws >= 0) + 1) / (len(draws) + 1)
+    p = min(1.0, 2 * min(below, above))
+    return {"difference": mean, "low": float(low), "high": float(high), "p": float(p)}
+
+
+def contrast(sums: "pd.DataFrame", weights: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Compare embeddings over several tasks, each of which counts the same.
+
+    Parameters
+    ----------
+    sums : DataFrame
+        One way to score. The tasks must share their cells, which are drawn together.
+    weights : mapping of str to mapping of str to float
+        For each task the weight of each embedding: +1 and -1 for a difference.
+
+    Returns
+    -------
+    dict
+        difference, low and high (95 % interval), p (two-sided).
+    """
+    found = []
+    for task, factors in weights.items():
+        some = sums[(sums["task"] == task) & sums["embedding"].isin(list(factors))]
+        found.append(Bootstrap(some).combine(factors))
+    means, draws = zip(*found)
+    return summary(float(np.mean(means)), np.mean(draws, axis=0))
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -1,0 +1,108 @@
+"""From one modality to seven: the orders, the kin of each task, and the primary endpoints."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..modalities import ALL, NAMES
+from .intervals import contrast, holm
+from .scoring import INDEPENDENT
+from .tables import pick, read_sums
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ONE = ("weather", "lights", "satellite", "elevation", "text", "landcover", "climate")
+_TWO = ("landcover", "elevation", "weather", "lights", "satellite", "text", "climate")
+ORDERS = (_ONE, _ONE[::-1], _TWO, _TWO[::-1])  # drawn at random, and reversed
+# Modalities that are the label of a task, or that one of the two is a function of: the protocol.
+KIN: dict[str, tuple[str, ...]] = dict.fromkeys(INDEPENDENT, ())
+KIN |= {"turbidity": ("elevation",), "country": ("text",), "family": ("text",)}
+KIN |= {
+    "elevation": ("satellite", "elevation", "weather"),
+    "biome": ("climate", "landcover", "weather"),
+    "climate": ("climate", "weather"),
+}
+
+
+def embedding_of(modalities: Iterable[str], label: str = "20 degrees") -> str:
+    """Return the name of an encoder of some modalities in :func:`read_growth`.
+
+    Examples
+    --------
+    >>> embedding_of(["text", "lights"])
+    'MELT lights+text, 20 degrees'
+    """
+    names = [name for name in ALL if name in set(modalities)]
+    return f"{'MELT ' if len(names) > 1 else ''}{'+'.join(names)}, {label}"
+
+
+def read_growth(**where: Any) -> "pd.DataFrame":
+    """Return the sums of the stage "growth", by default in blocks at 729 labels.
+
+    The column ``embedding`` tells families and resolutions of encoders apart:
+    "MELT lights+text, 20 degrees". Rows of labels interpolated count as scored by ridge.
+    """
+    sums = read_sums("growth")
+    label = sums["recipe"].str.partition(", dropout")[0]
+    trained = sums["method"] != ""
+    sums["embedding"] = sums["embedding"].where(~trained, sums["embedding"] + ", " + label)
+    sums["probe"] = "ridge"
+    return pick(sums, recipe=None, **where)
+
+
+def slope(label: str = "20 degrees") -> dict[str, float]:
+    """Return the weight of each embedding in the slope of the score over modalities, by order.
+
+    The slopes of the least-squares lines of the four orders are averaged.
+    """
+    weights: dict[str, float] = {}
+    middle = (len(ALL) + 1) / 2
+    spread = sum((k - middle) ** 2 for k in range(1, len(ALL) + 1))
+    for order in ORDERS:
+        for k in range(1, len(ALL) + 1):
+            name = embedding_of(order[:k], label)
+            weights[name] = weights.get(name, 0.0) + (k - middle) / spread / len(ORDERS)
+    return weights
+
+
+def endpoints(
+    sums: "pd.DataFrame", best: Mapping[str, str], label: str, family: str
+) -> "pd.DataFrame":
+    """Return the five primary endpoints: difference, interval, p, and p corrected by Holm's method.
+
+    Parameters
+    ----------
+    sums : DataFrame
+        From :func:`read_growth`.
+    best : mapping of str to str
+        The best single modality of each independent task.
+    label : str
+        The resolution of endpoints 2 and 3: "20 degrees" or "40 degrees".
+    family : str
+        The other encoder of endpoint 5.
+    """
+    import pandas as pd
+
+    seven = embedding_of(ALL, label)
+
+    def against(task: str) -> dict[str, dict[str, float]]:
+        return {
+            "a modality more": slope(),
+            "seven - best single": {seven: 1.0, embedding_of([best[task]], label): -1.0},
+            "seven - ensemble": {seven: 1.0, f"ensemble of 7, {label}": -1.0},
+            "finer: at seven - at three": gain("40 degrees"),
+            "another family: at seven - at three": gain(family),
+        }
+
+    rows = []
+    for name in against(INDEPENDENT[0]):
+        weights = {task: against(task)[name] for task in INDEPENDENT}
+        rows.append({"endpoint": name, **contrast(sums, weights)})
+    table = pd.DataFrame(rows)
+    return table.assign(holm=holm(table["p"]))
+
+
+def gain(label: str) -> dict[str, float]:
+    """Weight what an encoder gains over that of 20 degrees: at seven modalities minus at three."""
+    at = {embedding_of(some, label): sign for some, sign in ((ALL, 1.0), (NAMES, -1.0))}
+    return at | {embedding_of(some): -sign for some, sign in ((ALL, 1.0), (NAMES, -1.0))}
