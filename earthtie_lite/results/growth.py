@@ -43,7 +43,7 @@ def read_growth(**where: Any) -> "pd.DataFrame":
     "MELT lights+text, 20 degrees". Rows of labels interpolated count as scored by ridge.
     """
     sums = read_sums("growth")
-    label = sums["recipe"].str.partition(", dropout")[0]
+    label = sums["recipe"].str.replace(r", (dropout|rate) .*", "", regex=True)
     trained = sums["method"] != ""
     sums["embedding"] = sums["embedding"].where(~trained, sums["embedding"] + ", " + label)
     sums["probe"] = "ridge"
