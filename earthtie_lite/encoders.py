@@ -1,7 +1,7 @@
 """Location encoders: a fixed encoding of the place, a network on top, and a skip around it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -126,27 +126,33 @@ class LocationEncoder(nn.Module):
         self.rms.copy_(self.trunk(basis).square().mean().sqrt())
         self.train(was_training)
 
-    @torch.no_grad()
     def embed(self, lonlat: ArrayLike) -> Features:
         """Return the embedding (N, out_dim), float32, not normalised, in bounded memory.
 
         Without a skip these are the trained columns. With a skip, the trained columns come first,
         divided by their root mean square, then the harmonics, scaled to the same size.
         """
-        places = as_lonlat(lonlat)
+        return self.embed_with(as_lonlat(lonlat), self.columns)
+
+    @torch.no_grad()
+    def columns(self, basis: Tensor) -> Features:
+        """Return the trained columns of the embedding (B, tied_dim) from the fixed encoding."""
         was_training = self.training
         self.eval()
+        trained = self(basis.to(self.rms)).cpu()
+        self.train(was_training)
+        return (trained / self.rms.cpu() if self.out_dim > self.tied_dim else trained).numpy()
+
+    def embed_with(self, places: Array, columns: Callable[[Tensor], Features]) -> Features:
+        """Embed places (N, 2) in batches, with trained columns computed from their encoding."""
         z = np.empty((len(places), self.out_dim), dtype=np.float32)
         for start in range(0, len(places), EMBED_BATCH):
             rows = slice(start, start + EMBED_BATCH)
-            trained = self(self.basis(places[rows]).to(self.rms)).cpu()
+            z[rows, : self.tied_dim] = columns(self.basis(places[rows]))
             if self.out_dim > self.tied_dim:  # a skip that is not tied
-                trained = trained / self.rms.cpu()
                 # sqrt(4 pi) gives a harmonic a root mean square of 1 on the sphere.
                 harmonics = SphericalHarmonics(self.skip)(places[rows]) * math.sqrt(4 * math.pi)
                 z[rows, self.tied_dim :] = harmonics
-            z[rows, : self.tied_dim] = trained.numpy()
-        self.train(was_training)
         return z
 
     @property
@@ -254,14 +260,20 @@ class JoinedEncoders(nn.Module, HubModel):
 
     def embed_places(self, places: Array) -> Features:
         """Embed places (N, 2) that have been checked."""
+        first = self.encoders[0]
+        assert isinstance(first, LocationEncoder)
+        return first.embed_with(places, self._reduce)
+
+    def _reduce(self, basis: Tensor) -> Features:
+        """Return the reduced columns (B, tied_dim) from the encoding that all encoders share."""
         reduced: Any = 0.0
         for k, encoder in enumerate(self.encoders):
             assert isinstance(encoder, LocationEncoder)
-            z = encoder.embed(places)
             rows = slice(k * self.tied_dim, (k + 1) * self.tied_dim)
-            centred = z[:, : self.tied_dim] / self.sizes[k].item() - self.mean[rows].cpu().numpy()
-            reduced = reduced + centred @ self.turned[rows].cpu().numpy()
-        return np.concatenate([reduced, z[:, self.tied_dim :]], axis=1)
+            scaled = encoder.columns(basis) / self.sizes[k].item()
+            turned = self.turned[rows].cpu().numpy()
+            reduced = reduced + (scaled - self.mean[rows].cpu().numpy()) @ turned
+        return reduced
 
     def embed_modality(self, name: str, raw: Any) -> Features:
         """Raise a ValueError: joined encoders have no heads and no tied space."""

@@ -15,7 +15,7 @@ from earthtie_lite.coords import Array, hold_out, stream, unit_vectors
 from earthtie_lite.encoders import JoinedEncoders, SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
-from earthtie_lite.modalities import PATCH_PIXELS, load_sample, thinned_names
+from earthtie_lite.modalities import NAMES, PATCH_PIXELS, load_sample, thinned_names
 from earthtie_lite.model import EarthTie
 from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features
@@ -26,7 +26,7 @@ from earthtie_lite.runs import Run, holds_run, load
 from earthtie_lite.train import fit, new_run
 
 from .pairing import load_arranged
-from .rows import TRAINED, Embedding, filled
+from .rows import JOINED, TRAINED, Embedding, filled
 
 REVISIONS = {"ensemble": 2}  # raise when an embedding is computed differently; 2: rotated
 RETRIEVED, NEAREST = 32, 5  # features of a modality at most, and observations that are averaged
@@ -58,7 +58,7 @@ def embed(
         if recipe.joined:
             z[:, encoder.tied_dim :] = smooth_features(lonlat, recipe.skip, row.seed)
         return z, seconds
-    if row.kind in ("ensemble", "threefold"):
+    if row.kind in JOINED:
         return joined(row, lonlat, folder)
     if row.kind == "retrieval":
         run = trained(replace(row, kind=TRAINED), folder)
@@ -118,7 +118,7 @@ def untrained(row: Embedding) -> EarthTie:
 
 
 def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[Any], float]:
-    """Join three encoders by principal components computed on unlabelled places on land."""
+    """Join encoders by principal components computed on unlabelled places on land."""
     runs = [trained(member, folder) for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
     if row.setting == "inductive":
@@ -129,8 +129,11 @@ def joined(row: Embedding, lonlat: Array, folder: str | Path) -> tuple[NDArray[A
 
 
 def members(row: Embedding) -> list[Embedding]:
-    """Return the rows that are joined: single modalities, or three repeated trainings."""
+    """Return the rows that are joined: single modalities, two groups, or repeated trainings."""
     one = replace(row, kind=TRAINED)
+    if row.kind == "pair":
+        maps = tuple(name for name in row.modalities if name not in NAMES)
+        return [replace(one, modalities=NAMES), replace(one, modalities=maps)]
     if row.kind == "ensemble":
         return [replace(one, modalities=(name,)) for name in row.modalities]
     return [replace(one, retraining=k) for k in (None, 1, 2)]

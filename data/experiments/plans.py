@@ -11,7 +11,7 @@ from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.protocol import BUDGETS
 from earthtie_lite.results.scoring import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD, Evaluation
 
-from .rows import NAMES, SETTINGS, TRAINED, Embedding, Recipe
+from .rows import JOINED, NAMES, SETTINGS, TRAINED, Embedding, Recipe
 
 SEEDS = 5
 MANY = ("choices", "growth")  # stages with the tables of many modalities
@@ -44,7 +44,7 @@ def row(text: str, heading: str = "chosen", seed: int = 0, setting: str = "") ->
     if not modalities:
         kind = text
     method = kind if kind in ("melt", "salt") else ""
-    if kind in ("ensemble", "threefold"):
+    if kind in (*JOINED, "retrieval"):
         method = "melt"
     kind = TRAINED if kind in ("melt", "salt") else kind
     return Embedding(kind, recipe(heading), seed, method, modalities, setting or SETTINGS[0])

@@ -30,11 +30,13 @@ KINDS = (
     "SatCLIP",
     "ensemble",
     "threefold",
+    "pair",
     "retrieval",
     "reference",
     "reference, shuffled",
     "reference, noise",
 )
+JOINED = ("ensemble", "threefold", "pair")
 SETTINGS = ("transductive", "inductive")
 VARIANTS = ("scales", "objective", "switch", "moments", "head_warmup", "steps")
 
@@ -164,7 +166,8 @@ class Embedding:
         MOSAIKS), "GeoCLIP" (its published encoder), "GeoCLIP, harmonics" (joined with those of the
         skip), "IDW 5" and "IDW 50" (the labels interpolated), "untrained", "trained", "ensemble"
         (single-modality encoders, joined and reduced to the same width), "threefold" (three
-        trainings on the same pairs, joined and reduced in the same way), "retrieval" (joined
+        trainings on the same pairs, joined and reduced in the same way), "pair" (the first three
+        modalities in one encoder, the others in another, joined), "retrieval" (joined
         with features of the nearest observations), "SatCLIP" (published), or "reference"
         (untrained, joined with the modalities' frozen features at the place itself), its controls
         "reference, shuffled" (features of other places) and "reference, noise".
@@ -195,7 +198,7 @@ class Embedding:
             raise ValueError(f"modalities must be a tuple of {ALL}, got {self.modalities!r}")
         if self.setting not in SETTINGS:
             raise ValueError(f"unknown setting {self.setting!r}: expected one of {SETTINGS}")
-        trains = self.kind in (TRAINED, "ensemble", "threefold", "retrieval")
+        trains = self.kind in (TRAINED, *JOINED, "retrieval")
         observes = trains or self.kind.startswith("reference")
         if (trains, observes) != (bool(self.method), bool(self.modalities)):
             raise ValueError(f"{self.kind} clashes with method {self.method!r}, {self.modalities}")
@@ -209,16 +212,14 @@ class Embedding:
         trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
         if self.kind == "ensemble" and len(self.modalities) > len(NAMES):
             return f"ensemble of {len(self.modalities)}"
-        if self.kind == "threefold":
-            trained = f"3 x {trained}"
+        if self.kind in ("threefold", "pair"):
+            trained = f"{'3 x' if self.kind == 'threefold' else 'two encoders of'} {trained}"
         if self.kind == "retrieval":
             return f"{trained}, retrieval"
-        plain = (
-            self.kind in (TRAINED, "untrained", "ensemble", "threefold") and not self.recipe.skip
-        )
+        plain = self.kind in (TRAINED, "untrained", *JOINED) and not self.recipe.skip
         if self.kind.startswith("reference"):
             return f"{self.kind}: {joined}"
-        named = trained if self.kind in (TRAINED, "threefold") else self.kind
+        named = trained if self.kind in (TRAINED, "threefold", "pair") else self.kind
         return named + (", no skip" if plain else "")
 
 
