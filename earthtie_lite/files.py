@@ -259,6 +259,14 @@ class HubModel(
             raise ValueError(f"there is no folder {name}, and a name on the Hub is owner/name")
         return super().from_pretrained(name, **settings)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of settings and arrays, which files of embeddings carry."""
+        found = hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode())
+        for name, tensor in sorted(self.tensors().items()):
+            found.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+        return found.hexdigest()
+
     def generate_model_card(self, *args: Any, **settings: Any) -> ModelCard:
         """Return the card for a folder that has none."""
         return super().generate_model_card(*args, class_name=type(self).__name__, **settings)

@@ -36,7 +36,7 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
     ("core", ["earthtie_lite/*.py"], 3_165),
-    ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_455),
+    ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_465),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
     ("results", ["earthtie_lite/results/*.py"], 1_000),
     ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_300),

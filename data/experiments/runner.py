@@ -209,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         make = functools.partial(function, **settings)
     rows = rows_of(stage, recipe, range(asked.seeds))
     rows = [row for row in rows if row.kind != "SatCLIP" or asked.satclip]
+    rows.sort(key=lambda row: row.seed)  # so that an interruption leaves whole seeds
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])
         rows = [row for row in rows if key(row, stage, tasks) not in known]

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import __version__
 from ..features import Features
 from ..files import check_space, sha256, to_disk, write_atomic
 from .pixels import WORLD, PixelGrid, make_grid, tiles
-from .tables import Embeds, as_model, column_names, embed_places
+from .tables import Embeds, as_model, column_names, embed_places, provenance
 
 if TYPE_CHECKING:
     import xarray
@@ -69,8 +68,9 @@ def embed_grid(
     Returns
     -------
     Path
-        The file has bands e000, e001, ... and the tags EARTHTIE_MODEL and EARTHTIE_VERSION. Pixels
-        that are not a place, as in the corners of a world map, are NaN.
+        The file has bands e000, e001, ... and the tags EARTHTIE_MODEL, EARTHTIE_SHA256 (of the
+        model) and EARTHTIE_VERSION. Pixels that are not a place, as in the corners of a world map,
+        are NaN.
 
     Raises
     ------
@@ -109,8 +109,7 @@ def embed_grid(
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
     if not any(np.isfinite(grid.lonlat(window)).any() for window in tiles(grid.shape, tile)):
         raise ValueError(f"no pixel is a place: bounds {bounds}, resolution {resolution} in {crs}")
-    name = type(made).__name__ if model is made else Path(str(model)).name
-    tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
+    tags = provenance(model, made)
     job = sha256(repr((grid, grid.crs.to_wkt(), columns, tags, probes.tobytes())).encode())
     folder = part_of(path)
     pixels, record = folder / "pixels.tif", folder / "progress.json"

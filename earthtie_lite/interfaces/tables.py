@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import __version__
 from ..config import check_integer, check_option
 from ..coords import Array, great_circle_km
 from ..features import Features
@@ -39,6 +40,15 @@ def as_model(model: str | Path | Embeds) -> Embeds:
             f"{hint}"
         )
     return model
+
+
+def provenance(model: str | Path | Embeds, made: Embeds) -> dict[str, str]:
+    """Return what a written file says about its embeddings: the model's name and hash."""
+    name = type(made).__name__ if model is made else Path(str(model)).name
+    tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
+    if hasattr(made, "fingerprint"):
+        tags["EARTHTIE_SHA256"] = made.fingerprint
+    return tags
 
 
 def embed_places(model: Embeds, places: Array) -> Features:
@@ -268,7 +278,8 @@ def embed_file(
     Returns
     -------
     int
-        Number of rows written.
+        Number of rows written. A Parquet target names the model, its hash and the version of this
+        package in its metadata (EARTHTIE_MODEL, EARTHTIE_SHA256, EARTHTIE_VERSION).
 
     Raises
     ------
@@ -319,7 +330,9 @@ def embed_file(
             if write is None:
                 text = table.unit == "line" and len(reader.columns) == 2
                 degrees = reader.columns if text else ()
-                write = stack.enter_context(write_rows(target, part, table.schema, names, degrees))
+                notes = {**(table.schema.metadata or {}), **provenance(model, made)}
+                schema = table.schema.with_metadata(notes)
+                write = stack.enter_context(write_rows(target, part, schema, names, degrees))
                 threads = stack.enter_context(ThreadPoolExecutor(1))
             if missing == "drop":
                 known = np.isfinite(places).all(axis=1)

@@ -62,6 +62,7 @@ def test_each_pixel_holds_the_embedding_of_its_centre(tmp_path):
         assert raster.descriptions == ("e008", "e000")
         assert raster.tags()["EARTHTIE_MODEL"] == "Waves"
         assert raster.tags()["EARTHTIE_VERSION"] == et.__version__
+        assert "EARTHTIE_SHA256" not in raster.tags()
         values = next(iter(raster.sample([(13.4, 47.6)])))
         centre = raster.xy(*raster.index(13.4, 47.6))
     np.testing.assert_array_equal(values, Waves(9).embed([centre])[0, [8, 0]])

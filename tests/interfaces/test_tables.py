@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 import torch
 import xarray as xr
 from fakes import Waves
 
+import earthtie_lite as et
 from earthtie_lite.coords import great_circle_km, sample_sphere
 from earthtie_lite.interfaces import tables
 from earthtie_lite.interfaces.tables import embed_file, embed_table, nearest
@@ -258,6 +260,22 @@ def test_swapped_columns_and_null_island_give_one_warning(tmp_path):
     assert len(said) == 1
     with pytest.warns(UserWarning, match=r"2 of 9 places are at \(0, 0\)"):
         nearest(Waves(), (0, 10), frame)
+
+
+@pytest.mark.parametrize("source", ["cities.csv", "cities.parquet"])
+def test_a_parquet_file_names_the_model_and_its_hash(tmp_path, source):
+    model, path, target = load_pretrained("satellite"), tmp_path / source, tmp_path / "out.parquet"
+    cities().to_csv(path, index=False) if source.endswith("csv") else cities().to_parquet(path)
+    for given, name in (("satellite", "satellite"), (model, "EarthTie"), (Waves(), "Waves")):
+        embed_file(path, target, given, overwrite=True)
+        notes = {k.decode(): v.decode() for k, v in pq.read_schema(target).metadata.items()}
+        assert (notes["EARTHTIE_MODEL"], notes["EARTHTIE_VERSION"]) == (name, et.__version__)
+        assert notes.get("EARTHTIE_SHA256") == (None if name == "Waves" else model.fingerprint)
+        assert len(pd.read_parquet(target)) == 7
+    other = load_pretrained("melt")
+    assert (
+        len({model.fingerprint, load_pretrained("satellite").fingerprint, other.fingerprint}) == 2
+    )
 
 
 def test_parts_do_not_change_the_result(tmp_path):
