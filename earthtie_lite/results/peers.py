@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..coords import Array, as_lonlat, stream, unit_vectors
 from ..features import Features
 from ..files import sha256
-from ..modalities import thinned_names
+from ..modalities import Modality, thinned_names
+from ..sample import sample_land
 
 GEOCLIP_SHA256 = "94b80ae3af89fca78539e129dd2929d321247f5ceeeb0a31bc2c31041a253394"
 GEOCLIP_FILE = Path("model") / "weights" / "location_encoder_weights.pth"  # in the package
@@ -157,6 +158,16 @@ def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
     state = {name.replace("LocEnc", "capsules.", 1): tensor for name, tensor in weights.items()}
     encoder.load_state_dict(state, assign=True)
     return encoder.eval().requires_grad_(False)
+
+
+def photos(n: int, seed: int = 0, path: str | Path | None = None) -> Modality:
+    """Return an eighth modality: what GeoCLIP's encoder says of n random places on land.
+
+    The encoder was trained on photographs, so its embedding of a place (512 columns) stands for
+    those taken there. ``path`` is that of :func:`load_geoclip`.
+    """
+    places = sample_land(n, stream("places of photos", seed))
+    return Modality("photos", places, load_geoclip(path).embed(places), source="GeoCLIP")
 
 
 def density(lonlat: Array) -> Array:

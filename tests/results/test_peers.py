@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from earthtie_lite import sample as embedded
 from earthtie_lite.coords import sample_sphere, to_lonlat, unit_vectors
 from earthtie_lite.encoders import SphericalHarmonics
 from earthtie_lite.results import peers
@@ -82,3 +83,11 @@ def test_smooth_features_are_as_steep_as_the_harmonics_they_replace():
 
     waves = [steepness(lambda x, s=s: smooth_features(x, 5, s)) for s in range(40)]
     assert np.mean(waves) == pytest.approx(steepness(SphericalHarmonics(5)), rel=0.2)
+
+
+def test_photos_are_what_the_published_encoder_says_of_random_places():
+    m, other = (peers.photos(30, seed, PUBLISHED) for seed in (0, 1))
+    assert (m.name, m.features.shape) == ("photos", (30, 512))
+    np.testing.assert_allclose(m.features, load_geoclip(PUBLISHED).embed(m.lonlat), atol=1e-5)
+    assert (m.lonlat != other.lonlat).all()
+    assert embedded.is_land(m.lonlat).all()
