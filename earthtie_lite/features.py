@@ -256,8 +256,8 @@ class Statistics(Featuriser):
     Parameters
     ----------
     names : tuple of {"mean", "std", "slope", "missing"}
-        "slope" is the mean length of the gradient per pixel (0 where a neighbour has no data),
-        "missing" the share of pixels without data, which for heights is the share of sea.
+        "slope" is the mean length of the gradient per pixel; pixels without data, and those beside
+        them, count as flat. "missing" is the share of pixels without data: of heights, of sea.
     quantiles : tuple of float
         In [0, 1]; 0 is the least value, 1 the greatest.
     bands : int
@@ -284,6 +284,8 @@ class Statistics(Featuriser):
     def __post_init__(self) -> None:
         for name in self.names:
             check_option("statistic", name, STATISTICS)
+        if not (self.names or self.quantiles) or not all(0 <= q <= 1 for q in self.quantiles):
+            raise ValueError(f"expected statistics, quantiles in [0, 1], got {self.quantiles}")
 
     @property
     def out_dim(self) -> int:

@@ -261,7 +261,7 @@ class HubModel(
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of settings and arrays, which files of embeddings carry."""
+        """SHA-256 of the settings and weights, written into files of embeddings."""
         found = hashlib.sha256(json.dumps(self.spec, sort_keys=True).encode())
         for name, tensor in sorted(self.tensors().items()):
             found.update(name.encode() + tensor.detach().cpu().numpy().tobytes())

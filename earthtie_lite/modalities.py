@@ -358,7 +358,7 @@ def load_sample(
         111 km. Elevation and climate zones are also the labels of tasks.
     exclude : callable, optional
         Takes places (N, 2) and returns a mask (N,) of those to leave out; no place, image or filter
-        comes from them. Patches reach 56 km beyond their places.
+        comes from them. Patches reach 56 km beyond their places, 78 km at the corners.
     featurisers : mapping of str to Featuriser, optional
         Other frozen encoders of modalities, such as ``{"text": CharacterNGrams(direct=True)}``.
 
@@ -376,10 +376,12 @@ def load_sample(
     check_integer("seed", seed, 0)
     if exclude is not None and not callable(exclude):
         raise ValueError(f"exclude must be a function of places (N, 2), got {exclude!r}")
-    found = {}
+    given, found = dict(featurisers or {}), {}
+    if unknown := [name for name in given if name not in wanted]:
+        raise ValueError(f"featurisers of {unknown}, which are not loaded: {wanted}")
     for name in wanted:
         load = _text if name == "text" else _images
-        found[name] = load(name, n, seed, exclude, (featurisers or {}).get(name))
+        found[name] = load(name, n, seed, exclude, given.get(name))
     return found
 
 

@@ -452,8 +452,8 @@ def fit_ridge(
     penalties : tuple of float
     near_ties : float
         Take the largest penalty whose cross-validation score is worse than the best one by at most
-        this number of standard errors (of the difference, over folds), so that a last bit does not
-        choose between two that are as good.
+        this number of standard errors of the difference, estimated over folds, so that a last bit
+        does not choose between two that are as good. 0 takes the best one.
 
     Returns
     -------
@@ -491,7 +491,8 @@ def fit_ridge(
         if near_ties:
             worse = loss[name] - loss[name][:, [best]]
             allowed = near_ties * worse.std(axis=0, ddof=1) * np.sqrt(len(parts))
-            best = int(np.flatnonzero(worse.sum(axis=0) <= allowed)[-1])
+            near = np.flatnonzero(worse.sum(axis=0) <= allowed)
+            best = max(near.tolist(), key=penalties.__getitem__)
         weights = np.where(constant[:, None], 0.0, fits[best][0][:, span]) / scale[:, None]
         intercept = fits[best][1][span] - mean @ weights
         found[name] = RidgeProbe(weights, intercept, classes[name], float(penalties[best]))

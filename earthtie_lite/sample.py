@@ -123,6 +123,7 @@ def points(name: str) -> "pd.DataFrame":
     """Read the languages (name, family, lon, lat) or the airports (iata, lon, lat)."""
     import pandas as pd
 
+    check_option("points", name, ("languages", "airports"))
     return pd.read_parquet(shipped(folder(), f"{name}.parquet"))
 
 
@@ -144,10 +145,10 @@ def land() -> "gpd.GeoDataFrame":
 
 def is_land(lonlat: ArrayLike, known: Sequence[str] = KNOWN) -> NDArray[np.bool_]:
     """Return which places are land, outside Antarctica, where the rasters have a value: (N,)."""
-    points = as_lonlat(lonlat)
-    on_land = points[:, 1] > SOUTHERN_LIMIT
+    places = as_lonlat(lonlat)
+    on_land = places[:, 1] > SOUTHERN_LIMIT
     for name in known:
-        on_land &= raster(name).at(points)[:, 0] != raster(name).nodata
+        on_land &= raster(name).at(places)[:, 0] != raster(name).nodata
     return on_land
 
 

@@ -22,7 +22,7 @@ MORE_NAMES = ("family", "languages", "airports", "turbidity", "turbidity season"
 PAPER_NAMES = ("population", "biome", "country", "elevation")  # from files that the user downloads
 POPULATION_RADIUS_KM = 50.0
 RADIUS_KM = {"languages": 300.0, "airports": 200.0}  # the tasks count them within this distance
-SMALLEST_FAMILY = 10  # languages: smaller families and isolates are one class, "other"
+SMALLEST_FAMILY = 10  # languages; smaller families and isolates form the class "other"
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,7 @@ def test_turbidity_at_known_places_by_season():
     assert manaus[1] > manaus[2]  # July is dry
     assert everest[0] < braunschweig[0]  # the air is thin
     for year, january, july in (delhi, manaus, braunschweig):
-        assert 2 < january < 7  # a clean atmosphere has 2, a hazy one 7
+        assert 2 < january < 7  # very clear air has 2, a hazy sky 7
         assert min(january, july) - 0.5 < year < max(january, july) + 0.5
 
 

@@ -15,7 +15,7 @@ from earthtie_lite.coords import Array, hold_out, stream, unit_vectors
 from earthtie_lite.encoders import JoinedEncoders, SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
-from earthtie_lite.modalities import NAMES, PATCH_PIXELS, load_sample, thinned_names
+from earthtie_lite.modalities import NAMES, PATCH_PIXELS, Modality, load_sample, thinned_names
 from earthtie_lite.model import EarthTie
 from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features
@@ -38,7 +38,6 @@ def embed(
     lonlat: Array,
     folder: str | Path,
     geoclip: str | Path,
-    satclip: str | Path = "",
 ) -> tuple[NDArray[Any], float]:
     """Compute a row's embedding of places (N, 2); trained encoders are stored in a folder.
 
@@ -78,7 +77,7 @@ def embed(
         "GeoCLIP, harmonics": lambda: np.hstack(
             [makers["GeoCLIP"](), SphericalHarmonics(recipe.skip)(lonlat)]
         ),
-        "SatCLIP": lambda: load_satclip(satclip).embed(lonlat),
+        "SatCLIP": lambda: load_satclip(row.source).embed(lonlat),
         "IDW 5": lambda: Interpolation()(lonlat),
         "IDW 50": lambda: Interpolation()(lonlat),
     }
@@ -94,19 +93,23 @@ def trained(row: Embedding, folder: str | Path) -> Run:
     path = Path(folder) / "encoders" / name
     if holds_run(path):
         return load(path)
-    exclude = in_report_half if row.setting == "inductive" else None
-    if row.recipe.places:
-        sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
-        sample = {name: sample[name] for name in row.modalities}
-    else:
-        names = {"text": CharacterNGrams(direct=True)} if row.recipe.text else None
-        sample = load_sample(row.recipe.n, row.seed, row.modalities, exclude, names)
+    sample = observed(row)
     seed = row.seed if row.retraining is None else 1000 * row.retraining + row.seed
     config = row.recipe.config(row.method, len(sample), seed)
     run = fit(sample, config, row.recipe.encoder(seed), **row.recipe.variant(sample))
     if not holds_run(path):  # otherwise another process has trained it in the meantime
         run.save(path)
     return run
+
+
+def observed(row: Embedding) -> dict[str, Modality]:
+    """Return the modalities that a row is trained on."""
+    if row.recipe.places:
+        sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
+        return {name: sample[name] for name in row.modalities}
+    exclude = in_report_half if row.setting == "inductive" else None
+    names = {"text": CharacterNGrams(direct=True)} if row.recipe.text else None
+    return load_sample(row.recipe.n, row.seed, row.modalities, exclude, names)
 
 
 def untrained(row: Embedding) -> EarthTie:
@@ -150,7 +153,7 @@ def retrieved(row: Embedding, lonlat: Array) -> NDArray[np.float32]:
     from sklearn.preprocessing import StandardScaler
 
     found = []
-    for m in load_sample(row.recipe.n, row.seed, row.modalities).values():
+    for m in observed(row).values():
         features = StandardScaler().fit_transform(m.features)
         if features.shape[1] > RETRIEVED:
             features = PCA(RETRIEVED, random_state=0).fit_transform(features)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from earthtie_lite.modalities import ALL
+from earthtie_lite.modalities import ALL, NAMES
 from earthtie_lite.probes import Interpolation
-from earthtie_lite.results.protocol import BUDGETS
+from earthtie_lite.results.protocol import BUDGETS, Grid
 from earthtie_lite.results.scoring import MAIN, MAIN_TASKS, ROBUSTNESS, STANDARD, Evaluation
 
-from .rows import JOINED, NAMES, SETTINGS, TRAINED, Embedding, Recipe
+from .rows import JOINED, SETTINGS, TRAINED, Embedding, Recipe
 
 SEEDS = 5
 MANY = ("choices", "growth")  # stages with the tables of many modalities
@@ -80,7 +80,10 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
         if row.kind.startswith("IDW"):
             probe = Interpolation(int(row.kind.split()[1]))
         found = [Evaluation(budgets=(MAIN, 9 * MAIN), probe=probe, near_ties=NEAR_TIES)]
-        return [*found, Evaluation("random", probe=probe, near_ties=NEAR_TIES)]
+        found.append(Evaluation("random", probe=probe, near_ties=NEAR_TIES))
+        if stage == "growth":
+            found.append(Evaluation(probe=probe, grid=Grid(2000.0), near_ties=NEAR_TIES))
+        return found
     if stage == "bottleneck":
         return _bottleneck_evaluations(row)
     found = list(STANDARD)

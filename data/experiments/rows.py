@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from earthtie_lite.config import TrainConfig, check_integer, check_option
 from earthtie_lite.coords import torch_seed
 from earthtie_lite.encoders import LocationEncoder
 from earthtie_lite.encodings import ENCODINGS, SphericalHarmonics
-from earthtie_lite.modalities import ALL, NAMES
+from earthtie_lite.modalities import ALL
 from earthtie_lite.results import variants
 
 from .pairing import ARRANGEMENTS
@@ -181,6 +182,8 @@ class Embedding:
         patch width of it.
     retraining : int, optional
         Number of a repeated training on the same pairs, with other weights, batches and dropout.
+    source : str
+        Of SatCLIP: a file or a name on the Hub.
     """
 
     kind: str
@@ -190,6 +193,7 @@ class Embedding:
     modalities: tuple[str, ...] = ()
     setting: str = "transductive"
     retraining: int | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -210,10 +214,12 @@ class Embedding:
         """Name in the tables, such as "MELT satellite+text"."""
         joined = "+".join(self.modalities)
         trained = f"{self.method.upper()} {joined}" if len(self.modalities) > 1 else joined
-        if self.kind == "ensemble" and len(self.modalities) > len(NAMES):
-            return f"ensemble of {len(self.modalities)}"
+        if self.kind == "ensemble" and self.modalities == ALL:
+            return "ensemble of 7"
         if self.kind in ("threefold", "pair"):
             trained = f"{'3 x' if self.kind == 'threefold' else 'two encoders of'} {trained}"
+        if self.kind == "SatCLIP":
+            return f"SatCLIP {Path(self.source).stem}".rstrip()
         if self.kind == "retrieval":
             return f"{trained}, retrieval"
         plain = self.kind in (TRAINED, "untrained", *JOINED) and not self.recipe.skip

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +102,6 @@ def run(
     stage: str,
     folder: str | Path,
     geoclip: str | Path,
-    satclip: str | Path = "",
 ) -> "pd.DataFrame":
     """Score one row of the table, or read its scores if they exist.
 
@@ -120,7 +119,7 @@ def run(
     path = Path(folder) / stage / f"{name}.parquet"
     if path.is_file():
         return pd.read_parquet(path)
-    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip, satclip)
+    z, seconds = embed(row, next(iter(tasks.values())).lonlat, folder, geoclip)
     scored = score(z, tasks, row.seed, SCORED[stage], evaluations(row, stage))
     scored.attrs.update(about(row, stage, seconds), key=name)
     if stage in MANY:
@@ -199,7 +198,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tasks = labelled(asked.places, paper, names)
         remember_places(tasks, asked.places, folder)
         settings = {"tasks": tasks, "stage": stage, "folder": asked.work, "geoclip": asked.geoclip}
-        settings |= {"satclip": asked.satclip or ""}
         make, name = functools.partial(run, **settings), "sums"
     else:
         settings = {"stage": stage, "folder": asked.work}
@@ -208,7 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         function, name = {"dynamics": (trace, "histories"), "retrieval": (find, "distances")}[stage]
         make = functools.partial(function, **settings)
     rows = rows_of(stage, recipe, range(asked.seeds))
-    rows = [row for row in rows if row.kind != "SatCLIP" or asked.satclip]
+    if any(row.kind == "SatCLIP" for row in rows):
+        if not asked.satclip:
+            parser.error("the table of SatCLIP needs --satclip, its published encoder")
+        rows = [replace(row, source=asked.satclip) for row in rows]
     rows.sort(key=lambda row: row.seed)  # so that an interruption leaves whole seeds
     if (folder / "runs.csv").is_file():
         known = set(read_runs(stage, asked.folder)["key"])

@@ -68,9 +68,9 @@ def embed_grid(
     Returns
     -------
     Path
-        The file has bands e000, e001, ... and the tags EARTHTIE_MODEL, EARTHTIE_SHA256 (of the
-        model) and EARTHTIE_VERSION. Pixels that are not a place, as in the corners of a world map,
-        are NaN.
+        The file has bands e000, e001, ... and the tags EARTHTIE_MODEL, EARTHTIE_VERSION and, for
+        models of this package, EARTHTIE_SHA256, a hash of the model. Pixels that are not a place,
+        as in the corners of a world map, are NaN.
 
     Raises
     ------

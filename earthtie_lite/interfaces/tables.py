@@ -44,7 +44,7 @@ def as_model(model: str | Path | Embeds) -> Embeds:
 
 def provenance(model: str | Path | Embeds, made: Embeds) -> dict[str, str]:
     """Return what a written file says about its embeddings: the model's name and hash."""
-    name = type(made).__name__ if model is made else Path(str(model)).name
+    name = type(made).__name__ if model is made else Path(str(model)).expanduser().resolve().name
     tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
     if hasattr(made, "fingerprint"):
         tags["EARTHTIE_SHA256"] = made.fingerprint
@@ -278,8 +278,9 @@ def embed_file(
     Returns
     -------
     int
-        Number of rows written. A Parquet target names the model, its hash and the version of this
-        package in its metadata (EARTHTIE_MODEL, EARTHTIE_SHA256, EARTHTIE_VERSION).
+        Number of rows written. The metadata of a Parquet target name the model, the version of this
+        package and, for models of this package, a hash of the model (EARTHTIE_MODEL,
+        EARTHTIE_VERSION, EARTHTIE_SHA256).
 
     Raises
     ------
@@ -330,7 +331,9 @@ def embed_file(
             if write is None:
                 text = table.unit == "line" and len(reader.columns) == 2
                 degrees = reader.columns if text else ()
-                notes = {**(table.schema.metadata or {}), **provenance(model, made)}
+                known = (table.schema.metadata or {}).items()
+                notes = {k: v for k, v in known if not k.startswith(b"EARTHTIE_")}
+                notes |= {k.encode(): v.encode() for k, v in provenance(model, made).items()}
                 schema = table.schema.with_metadata(notes)
                 write = stack.enter_context(write_rows(target, part, schema, names, degrees))
                 threads = stack.enter_context(ThreadPoolExecutor(1))

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _ONE = ("weather", "lights", "satellite", "elevation", "text", "landcover", "climate")
 _TWO = ("landcover", "elevation", "weather", "lights", "satellite", "text", "climate")
 ORDERS = (_ONE, _ONE[::-1], _TWO, _TWO[::-1])  # drawn at random, and reversed
-# Modalities that are the label of a task, or that one of the two is a function of: the protocol.
+# Modalities that contain a task's label, or were made from it or it from them: see the protocol.
 KIN: dict[str, tuple[str, ...]] = dict.fromkeys(INDEPENDENT, ())
 KIN |= {"turbidity": ("elevation",), "country": ("text",), "family": ("text",)}
 KIN |= {
     "elevation": ("satellite", "elevation", "weather"),
     "biome": ("climate", "landcover", "weather"),
-    "climate": ("climate", "weather"),
+    "climate": ("elevation", "climate", "weather"),
 }
 
 
@@ -44,8 +44,8 @@ def read_growth(**where: Any) -> "pd.DataFrame":
     """
     sums = read_sums("growth")
     label = sums["recipe"].str.replace(r", (dropout|rate) .*", "", regex=True)
-    trained = sums["method"] != ""
-    sums["embedding"] = sums["embedding"].where(~trained, sums["embedding"] + ", " + label)
+    made = (sums["method"] != "") | (sums["embedding"] == "untrained")
+    sums["embedding"] = sums["embedding"].where(~made, sums["embedding"] + ", " + label)
     sums["probe"] = "ridge"
     return pick(sums, recipe=None, **where)
 
@@ -85,19 +85,16 @@ def endpoints(
 
     seven = embedding_of(ALL, label)
 
-    def against(task: str) -> dict[str, dict[str, float]]:
-        return {
-            "a modality more": slope(),
-            "seven - best single": {seven: 1.0, embedding_of([best[task]], label): -1.0},
-            "seven - ensemble": {seven: 1.0, f"ensemble of 7, {label}": -1.0},
-            "finer: at seven - at three": gain("40 degrees"),
-            "another family: at seven - at three": gain(family),
-        }
-
-    rows = []
-    for name in against(INDEPENDENT[0]):
-        weights = {task: against(task)[name] for task in INDEPENDENT}
-        rows.append({"endpoint": name, **contrast(sums, weights)})
+    single = {t: {seven: 1.0, embedding_of([best[t]], label): -1.0} for t in INDEPENDENT}
+    asked: dict[str, Any] = {"a modality more": slope()}
+    asked["seven - best single"] = single
+    asked["seven - ensemble"] = {seven: 1.0, f"ensemble of 7, {label}": -1.0}
+    asked["finer: at seven - at three"] = gain("40 degrees")
+    asked["another family: at seven - at three"] = gain(family)
+    rows = [
+        {"endpoint": name, **contrast(sums, {t: w.get(t, w) for t in INDEPENDENT})}
+        for name, w in asked.items()
+    ]
     table = pd.DataFrame(rows)
     return table.assign(holm=holm(table["p"]))
 

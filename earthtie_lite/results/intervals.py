@@ -147,10 +147,15 @@ def contrast(sums: "pd.DataFrame", weights: Mapping[str, Mapping[str, float]]) -
     dict
         difference, low and high (95 % interval), p (two-sided).
     """
-    found = []
+    found, drawn = [], set()
     for task, factors in weights.items():
         some = sums[(sums["task"] == task) & sums["embedding"].isin(list(factors))]
+        if missing := sorted(set(factors) - set(some["embedding"])):
+            raise ValueError(f"task {task!r} has no sums of {missing}")
         found.append(Bootstrap(some).combine(factors))
+        drawn.add((tuple(sorted(set(some["cell"]))), tuple(sorted(set(some["seed"])))))
+    if len(drawn) != 1:
+        raise ValueError(f"the tasks {list(weights)} must have the same seeds and cells")
     means, draws = zip(*found)
     return summary(float(np.mean(means)), np.mean(draws, axis=0))
 

@@ -113,8 +113,8 @@ def labelled(
         Places to draw.
     paper : mapping, optional
         Files with labels that the package does not hold: "population" (GPWv4, a GeoTIFF) and
-        "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome"; the circular
-        "population" of the gazetteer is returned, too.
+        "biome" (RESOLVE). The tasks are named "population (GPWv4)" and "biome", because ``names``
+        may hold the circular "population" of the gazetteer.
     names : iterable of str
         Tasks of the sample.
     """

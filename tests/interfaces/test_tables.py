@@ -273,6 +273,9 @@ def test_a_parquet_file_names_the_model_and_its_hash(tmp_path, source):
         assert notes.get("EARTHTIE_SHA256") == (None if name == "Waves" else model.fingerprint)
         assert len(pd.read_parquet(target)) == 7
     again, other = load_pretrained("satellite"), load_pretrained("melt")
+    embed_file(target, tmp_path / "twice.parquet", other, prefix="f")
+    twice = pq.read_schema(tmp_path / "twice.parquet").metadata
+    assert twice[b"EARTHTIE_SHA256"].decode() == other.fingerprint
     assert model.fingerprint == again.fingerprint != other.fingerprint
 
 

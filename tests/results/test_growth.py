@@ -8,6 +8,7 @@ from earthtie_lite.coords import stream
 from earthtie_lite.modalities import ALL, NAMES
 from earthtie_lite.results import growth
 from earthtie_lite.results.growth import KIN, ORDERS, embedding_of, endpoints, gain, slope
+from earthtie_lite.results.intervals import contrast
 from earthtie_lite.results.scoring import GROWTH_TASKS, INDEPENDENT, PAPER_TASKS
 
 CELLS, SEEDS = 8, 3
@@ -64,13 +65,27 @@ def test_endpoints_are_differences_of_means_over_the_independent_tasks():
     assert sum(gain(fine).values()) == 0
 
 
+def test_tasks_with_other_cells_and_missing_rows_are_refused():
+    sums, weights = sums_of({"a": 0.5, "b": 0.4}, ("x", "y")), {"a": 1.0, "b": -1.0}
+    assert contrast(sums, dict.fromkeys(("x", "y"), weights))["difference"] == pytest.approx(0.1)
+    moved = sums.assign(cell=sums["cell"] + 100 * (sums["task"] == "y"))
+    for some, names, message in [
+        (moved, ("x", "y"), "must have the same seeds and cells"),
+        (sums, ("x", "z"), r"task 'z' has no sums of \['a', 'b'\]"),
+        (sums[sums["embedding"] == "a"], ("x",), r"task 'x' has no sums of \['b'\]"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            contrast(some, dict.fromkeys(names, weights))
+
+
 def test_rows_of_all_families_and_interpolated_labels_can_be_compared(monkeypatch):
-    sums = sums_of({"a": 0.5, "b": 0.5, "IDW 5": 0.5})
-    sums = sums.assign(method=np.where(sums["embedding"] == "IDW 5", "", "melt"), n_labels=729)
+    sums = sums_of({"a": 0.5, "b": 0.5, "untrained": 0.5, "IDW 5": 0.5})
+    plain = sums["embedding"].isin(["untrained", "IDW 5"])
+    sums = sums.assign(method=np.where(plain, "", "melt"), n_labels=729)
     sums = sums.assign(split="block", grid="1000 km", setting="transductive", recipe="grown")
     sums["probe"] = np.where(sums["embedding"] == "IDW 5", "IDW", "ridge")
     sums.loc[sums["embedding"] == "b", "recipe"] = "residual, dropout 0, rate 0.001"
     monkeypatch.setattr(growth, "read_sums", lambda stage: {"growth": sums}[stage])
     found = growth.read_growth()
-    assert set(found["embedding"]) == {"a, grown", "b, residual", "IDW 5"}
+    assert set(found["embedding"]) == {"a, grown", "b, residual", "untrained, grown", "IDW 5"}
     assert len(growth.read_growth(task="airports")) == len(sums) / len(INDEPENDENT)
