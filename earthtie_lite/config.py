@@ -32,11 +32,12 @@ def check_option(name: str, value: Any, options: Any) -> None:
         raise ValueError(f"unknown {name} {value!r}: expected one of {known}")
 
 
-def check_integer(name: str, value: Any, least: int = 1) -> None:
-    """Raise a ValueError unless the value is an integer (not a bool) of at least ``least``."""
+def check_integer(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
+    """Raise a ValueError unless the value is an integer (not a bool) in a range."""
     whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if not whole or value < least or (most is not None and value > most):
+        where = f"of at least {least}" if most is None else f"in [{least}, {most}]"
+        raise ValueError(f"{name} must be an integer {where}, got {value!r}")
 
 
 def warn(message: str) -> None:

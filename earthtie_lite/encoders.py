@@ -250,6 +250,11 @@ class JoinedEncoders(nn.Module, HubModel):
             getattr(model, name).copy_(torch.from_numpy(array))
         return model
 
+    @property
+    def members(self) -> list[LocationEncoder]:
+        """The encoders that are joined."""
+        return list(self.encoders)  # type: ignore[arg-type]
+
     def embed(self, lonlat: Any) -> Features:
         """Return the location embedding (N, out_dim), float32, as a model does."""
         if hasattr(lonlat, "map_blocks"):  # dask or xarray
@@ -260,15 +265,12 @@ class JoinedEncoders(nn.Module, HubModel):
 
     def embed_places(self, places: Array) -> Features:
         """Embed places (N, 2) that have been checked."""
-        first = self.encoders[0]
-        assert isinstance(first, LocationEncoder)
-        return first.embed_with(places, self._reduce)
+        return self.members[0].embed_with(places, self._reduce)
 
     def _reduce(self, basis: Tensor) -> Features:
         """Return the reduced columns (B, tied_dim) from the encoding that all encoders share."""
         reduced: Any = 0.0
-        for k, encoder in enumerate(self.encoders):
-            assert isinstance(encoder, LocationEncoder)
+        for k, encoder in enumerate(self.members):
             rows = slice(k * self.tied_dim, (k + 1) * self.tied_dim)
             scaled = encoder.columns(basis) / self.sizes[k].item()
             turned = self.turned[rows].cpu().numpy()
@@ -282,9 +284,7 @@ class JoinedEncoders(nn.Module, HubModel):
     @property
     def spec(self) -> dict[str, Any]:
         """Settings, as JSON."""
-        first = self.encoders[0]
-        assert isinstance(first, LocationEncoder)
-        return {"encoder": first.spec, "encoders": len(self.encoders)}
+        return {"encoder": self.members[0].spec, "encoders": len(self.encoders)}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights of all encoders, the sizes and the components."""

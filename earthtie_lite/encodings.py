@@ -1,19 +1,13 @@
 """Fixed encodings of places: without a seam at the date line, continuous at the poles."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .config import check_integer
 from .coords import Array, stream, to_lonlat, unit_vectors
-
-
-def _integer(name: str, value: Any, least: int, most: int) -> int:
-    """Return a setting as an int, or raise a ValueError if it is not one in [least, most]."""
-    if not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise ValueError(f"{name} must be an integer in [{least}, {most}], got {value!r}")
-    return int(value)
 
 
 @dataclass(frozen=True)
@@ -54,8 +48,8 @@ class SphericalHarmonics:
     n_degrees: int = 10
 
     def __post_init__(self) -> None:
-        degrees = _integer("the number of degrees", self.n_degrees, 1, 100)
-        object.__setattr__(self, "n_degrees", degrees)
+        check_integer("the number of degrees", self.n_degrees, 1, 100)
+        object.__setattr__(self, "n_degrees", int(self.n_degrees))
 
     @property
     def out_dim(self) -> int:
@@ -108,8 +102,10 @@ class FourierFeatures:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _integer("the number of waves", self.n, 1, 10_000))
-        object.__setattr__(self, "seed", _integer("the seed", self.seed, 0, 2**32 - 1))
+        check_integer("the number of waves", self.n, 1, 10_000)
+        check_integer("the seed", self.seed, 0)
+        object.__setattr__(self, "n", int(self.n))
+        object.__setattr__(self, "seed", int(self.seed))
         try:
             scales = np.asarray(self.scales, dtype=np.float64)
         except (TypeError, ValueError):
@@ -168,7 +164,8 @@ class Sphere2Vec:
     n_scales: int = 6
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_scales", _integer("the number of scales", self.n_scales, 1, 20))
+        check_integer("the number of scales", self.n_scales, 1, 20)
+        object.__setattr__(self, "n_scales", int(self.n_scales))
 
     @property
     def out_dim(self) -> int:

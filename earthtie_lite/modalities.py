@@ -380,17 +380,13 @@ def load_sample(
     if unknown := [name for name in given if name not in wanted]:
         raise ValueError(f"featurisers of {unknown}, which are not loaded: {wanted}")
     for name in wanted:
-        load = _text if name == "text" else _images
-        found[name] = load(name, n, seed, exclude, given.get(name))
+        if name == "text":
+            found[name] = _text(n, seed, exclude, given.get(name))
+            continue
+        places = _draw_land(n, stream(f"places of {name}", seed), exclude, name)
+        source = f"embedded sample: {name}.tif"
+        found[name] = images_at(name, places, seed, source, given.get(name))
     return found
-
-
-def _images(
-    name: str, n: int, seed: int, exclude: Exclude | None, featuriser: Featuriser | None
-) -> Modality:
-    """Sample places over land, cut patches and encode them."""
-    places = _draw_land(n, stream(f"places of {name}", seed), exclude, name)
-    return images_at(name, places, seed, f"embedded sample: {name}.tif", featuriser)
 
 
 def images_at(
@@ -443,9 +439,7 @@ def first_of_cells(spacing_km: float = NAME_SPACING_KM) -> "tuple[pd.DataFrame, 
     return frame, first
 
 
-def _text(
-    name: str, n: int, seed: int, exclude: Exclude | None, featuriser: Featuriser | None
-) -> Modality:
+def _text(n: int, seed: int, exclude: Exclude | None, featuriser: Featuriser | None) -> Modality:
     """Draw names from the thinned gazetteer and encode them."""
     frame = thinned_names()
     if exclude is not None:

@@ -106,10 +106,11 @@ def load_task(
 
     Parameters
     ----------
-    name : {"elevation", "population", "climate", "country"}
-        Or a task that is no modality of the sample: "family" (of the nearest language), "languages"
-        (within 300 km), "airports" (within 200 km), "turbidity" (of the air), "turbidity season"
-        (July against January). Or "biome", with ``source="paper"``.
+    name : str
+        "elevation" in m; "population" within 50 km; "climate", a Koppen-Geiger zone; "country";
+        "family" of the nearest language; "languages" within 300 km; "airports" within 200 km;
+        "turbidity" of the air, of the year; "turbidity season", July against January; or "biome",
+        with ``source="paper"``.
     n : int
         Number of places, drawn uniformly by area from land with known elevation, climate and
         country. Antarctica and Greenland are left out; for Greenland the elevation source gives the
@@ -133,9 +134,8 @@ def load_task(
     check_option("source", source, ("sample", "paper"))
     if name not in ((*NAMES, *MORE_NAMES) if source == "sample" else PAPER_NAMES):
         raise ValueError(
-            f"unknown task {name!r} of source {source!r}: the sample has "
-            f"{(*NAMES, *MORE_NAMES)}, the paper "
-            f"{PAPER_NAMES} (source='paper', path=...)"
+            f"unknown task {name!r} of source {source!r}: the sample has {NAMES + MORE_NAMES}, the "
+            f"paper {PAPER_NAMES} (source='paper', path=...)"
         )
     if source == "paper" and path is None:
         raise ValueError(f"source='paper' needs path=, a file with labels of {name!r}")

@@ -45,7 +45,7 @@ def equal_earth(lonlat: Tensor) -> Tensor:
     return torch.stack([x, y], dim=1) * SCALE / 180
 
 
-class FourierFeatures(nn.Module):
+class PlaneWaves(nn.Module):
     """Gaussian random Fourier features: cosines, then sines, of 2 pi B v.
 
     Tancik et al. (2020), https://arxiv.org/abs/2006.10739.
@@ -70,7 +70,7 @@ class Capsule(nn.Module):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
-        layers: list[nn.Module] = [FourierFeatures(sigma)]
+        layers: list[nn.Module] = [PlaneWaves(sigma)]
         for in_dim in (2 * FREQUENCIES, WIDTH, WIDTH):
             layers += [nn.Linear(in_dim, WIDTH), nn.ReLU()]
         self.capsule = nn.Sequential(*layers)
@@ -161,10 +161,10 @@ def load_geoclip(path: str | Path | None = None) -> GeoClipEncoder:
 
 
 def photos(n: int, seed: int = 0, path: str | Path | None = None) -> Modality:
-    """Return an eighth modality: what GeoCLIP's encoder says of n random places on land.
+    """Return GeoCLIP's embedding of n random places on land as an eighth modality, (n, 512).
 
-    The encoder was trained on photographs, so its embedding of a place (512 columns) stands for
-    those taken there. ``path`` is that of :func:`load_geoclip`.
+    GeoCLIP was trained on geotagged photographs, so its embedding of a place stands for those taken
+    there; to train on it distils GeoCLIP. ``path`` is that of :func:`load_geoclip`.
     """
     places = sample_land(n, stream("places of photos", seed))
     return Modality("photos", places, load_geoclip(path).embed(places), source="GeoCLIP")
