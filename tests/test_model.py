@@ -114,3 +114,47 @@ def test_weights_that_do_not_fit_the_spec_are_refused(model, change):
 def test_a_model_with_scales_of_version_0_1_is_refused(model):
     with pytest.raises(ValueError, match=r"scales='own'.* use earthtie-lite 0\.1"):
         et.EarthTie.from_parts(model.spec | {"scales": "own"}, model.tensors())
+
+
+@pytest.fixture
+def pair(make_encoder):
+    """Return two models with a modality each of their own and one in both, joined."""
+    names = et.CharacterNGrams(16)
+    one = et.EarthTie(make_encoder(0, skip=2), {"soil": 3, "names": 16}, {"names": names})
+    two = et.EarthTie(make_encoder(1, skip=2), {"soil": 3, "wind": 5})
+    return et.JoinedModels.fit([one, two], sample_sphere(300, np.random.default_rng(0)))
+
+
+def test_joined_models_compare_an_observation_with_the_columns_of_its_model(pair):
+    one, two = pair.models
+    assert pair.in_dims == {"soil": 3, "wind": 5, "names": 16}
+    for name, raw, model, block in [
+        ("names", ["Lima", "Nairobi"], one, slice(0, pair.tied_dim)),
+        ("soil", np.ones((2, 3)), one, slice(0, pair.tied_dim)),
+        ("wind", np.ones((2, 5)), two, slice(pair.tied_dim, None)),
+    ]:
+        tied = pair.embed_modality(name, raw)
+        assert tied.shape == (2, 2 * pair.tied_dim)
+        alone = model.embed_modality(name, raw)
+        np.testing.assert_array_equal(tied[:, block], alone)
+        np.testing.assert_allclose(np.linalg.norm(tied, axis=1), 1, atol=1e-6)
+        expected = model.similarity(PLACES, alone)
+        np.testing.assert_allclose(pair.similarity(PLACES, tied), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="unknown modality 'rain': the model has"):
+        pair.embed_modality("rain", np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"expected vectors \(M, \d+\) of the tied space"):
+        pair.similarity(PLACES, alone)
+
+
+def test_joined_models_embed_as_their_encoders_and_are_saved_with_their_heads(
+    pair, tmp_path
+):
+    plain = et.JoinedEncoders.fit(pair.members, sample_sphere(300, np.random.default_rng(0)))
+    np.testing.assert_allclose(pair.embed(PLACES), plain.embed(PLACES), atol=1e-6)
+    pair.save_pretrained(tmp_path)
+    again = et.load_pretrained(tmp_path)
+    assert type(again) is et.JoinedModels
+    np.testing.assert_array_equal(again.embed(PLACES), pair.embed(PLACES))
+    tied = pair.embed_modality("names", ["Lima"])
+    np.testing.assert_array_equal(again.embed_modality("names", ["Lima"]), tied)
+    assert again.fingerprint == pair.fingerprint
