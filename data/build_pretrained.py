@@ -6,6 +6,7 @@ finished rows, so a row of the book's tables is not trained twice.
 
 import argparse
 import textwrap
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,46 +15,32 @@ import torch
 
 from data.experiments import plans
 from data.experiments.embeddings import UNLABELLED, members, trained
-from data.experiments.rows import Embedding
+from data.experiments.rows import JOINED, Embedding
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import EARTH_RADIUS_KM, stream
 from earthtie_lite.encoders import JoinedEncoders
 from earthtie_lite.files import HubModel, write_atomic, write_manifest, write_model
-from earthtie_lite.results import tables
+from earthtie_lite.model import JoinedModels
+from earthtie_lite.results import growth, tables
 from earthtie_lite.results.scoring import MAIN, MAIN_TASKS
 
 HERE = Path(__file__).resolve().parent
 CHOSEN = plans.recipe("chosen")
-ROWS: dict[str, tuple[Embedding, str]] = {
-    "melt3": (
-        plans.row("threefold satellite+lights+text"),
-        "Three trainings of MELT on satellite images, night lights and place names, joined; "
-        "the best mean score, places only.",
-    ),
-    "melt": (
-        plans.row("melt satellite+lights+text"),
-        "MELT on satellite images, night lights and place names; compares places with all three.",
-    ),
-    "salt": (
-        plans.row("salt satellite+lights+text"),
-        "SALT on satellite images, night lights and place names; compares places with all three.",
-    ),
-    "satellite": (
-        plans.row("melt satellite"),
-        "Satellite images alone, the two-modality baseline; compares places with images.",
-    ),
-}
+TEXTS = tomllib.loads((HERE / "pretrained.toml").read_text(encoding="utf-8"))
+ROWS = {n: plans.row(m["row"], m.get("recipe", "chosen")) for n, m in TEXTS["models"].items()}
 CARD = (HERE / "pretrained_card.md").read_text(encoding="utf-8")
 
 
 def build(name: str, work: Path) -> tuple[HubModel, Embedding]:
     """Return a trained model and its row."""
-    row, _ = ROWS[name]
-    if row.kind != "threefold":
+    row = ROWS[name]
+    if row.kind not in JOINED:
         return trained(row, work).model, row
-    encoders = [trained(member, work).model.encoder for member in members(row)]
+    models = [trained(member, work).model for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
-    return JoinedEncoders.fit(encoders, land, row.seed), row
+    if row.kind == "pair":
+        return JoinedModels.fit(models, land, row.seed), row
+    return JoinedEncoders.fit([model.encoder for model in models], land, row.seed), row
 
 
 def save_halved(model: HubModel, folder: Path) -> None:
@@ -63,7 +50,7 @@ def save_halved(model: HubModel, folder: Path) -> None:
 
 
 def scores(row: Embedding) -> tuple[str, int]:
-    """Return the table of scores in a card, and its number of seeds."""
+    """Return the table of scores in a card of three modalities, and its number of seeds."""
     sums = pd.concat([tables.read_sums("report"), tables.read_sums("bottleneck")])
     rows = [row.name, "untrained", "harmonics", "coordinates"]
     mine = tables.pick(sums, embedding=rows, task=list(MAIN_TASKS), split=["block", "random"])
@@ -75,36 +62,52 @@ def scores(row: Embedding) -> tuple[str, int]:
         for split in ("block", "random"):
             cells = [str(wide.at[(embedding, split), task]) for task in MAIN_TASKS]
             lines.append(f"| {embedding} | {split} | {' | '.join(cells)} |")
-    return "\n".join(lines), mine["seed"].nunique()
+    return "\n".join([*lines, "", TEXTS["about"]["three"]]), mine["seed"].nunique()
+
+
+def many_scores(row: Embedding) -> tuple[str, int]:
+    """Return the tables of scores in a card of more modalities, and their number of seeds."""
+    shown = {f"{row.name}, {row.recipe.name}": "this model", "untrained, grown": "untrained"}
+    shown |= {n: n for n in ("harmonics", "IDW 5", "GeoCLIP", "GeoCLIP, harmonics")}
+    lines: list[str] = []
+    for split in ("block", "random"):
+        sums = growth.read_growth(split=split, embedding=list(shown))
+        found = tables.intervals(sums, ["task"]).assign(cell=tables.as_text)
+        wide = found.pivot(index="task", columns="embedding", values="cell")
+        heads = ["in blocks" if split == "block" else "at random", *shown.values()]
+        lines += ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+        for task, kin in growth.KIN.items():
+            mark = " \\*" if set(kin) & set(row.modalities) else ""
+            cells = [str(wide.at[task, name]) for name in shown]
+            lines.append(f"| {task}{mark} | {' | '.join(cells)} |")
+    about = textwrap.fill(TEXTS["about"]["many"], 120)
+    return "\n".join([*lines[1:], "", about]), sums["seed"].nunique()
 
 
 def card(name: str, row: Embedding, n_weights: int, error: float) -> str:
     """Write the card of a model."""
-    recipe, (table, seeds) = row.recipe, scores(row)
-    several = row.kind == "threefold"
-    what = {
-        "satellite": "random convolutional features of Blue Marble patches about 1 degree wide",
-        "lights": "the same of a picture of night lights",
-        "text": "hashed character n-grams of place names",
-    }
-    used = "; ".join(f"{key}: {what[key]}" for key in row.modalities)
+    recipe, many = row.recipe, row.recipe.name != CHOSEN.name
+    table, seeds = (many_scores if many else scores)(row)
+    used = "; ".join(f"{key}: {TEXTS['observed'][key]}" for key in row.modalities)
     data = (
         f"{recipe.n:,} places a modality, none shared, over the land without Antarctica. {used}. "
         "The labels of the scores below were not used; places near them were, as everywhere on "
         "land (the transductive setting of the book)."
     )
-    rate, times = f"{recipe.learning_rate:g}", ", three times, reduced to one width"
+    kind = "residual network" if recipe.network else "sine network"
     how = (
-        f"Spherical harmonics of {recipe.n_degrees} degrees into a sine network of {recipe.depth} "
-        f"layers of {recipe.width} units, trained by contrast on {recipe.pairs / 1e6:g} million "
-        f"pairs in batches of {recipe.batch_size:,} (AdamW, learning rate {rate}, "
-        f"{recipe.schedule} schedule, seed {row.seed}){times if several else ''}; harmonics of "
-        f"{recipe.skip} degrees are joined beside it. {n_weights:,} weights. `make pretrained` "
-        "trains it again; `make results` repeats the scores."
+        f"Spherical harmonics of {recipe.n_degrees} degrees into a {kind} of {recipe.depth} "
+        f"layers of {recipe.width} units, trained by contrast on {recipe.pairs / 1e6:.3g} million "
+        f"pairs in batches of {recipe.batch_size:,} (AdamW, learning rate "
+        f"{recipe.learning_rate:g}, {recipe.schedule} schedule, seed {row.seed})"
+        f"{TEXTS['times'].get(row.kind, '')}; harmonics of {recipe.skip} degrees are joined beside "
+        f"it. {n_weights:,} weights. `make pretrained` trains it again; `make results` repeats the "
+        "scores."
     )
+    credit = [TEXTS["credit"][key] for key in row.modalities if key in TEXTS["credit"]]
     return CARD.format(
         name=name,
-        line=ROWS[name][1],
+        line=TEXTS["models"][name]["line"],
         data=textwrap.fill(data, 120),
         how=textwrap.fill(how, 120),
         labels=MAIN,
@@ -112,6 +115,7 @@ def card(name: str, row: Embedding, n_weights: int, error: float) -> str:
         table=table,
         wave=np.pi * EARTH_RADIUS_KM / (recipe.n_degrees - 1),
         error=error,
+        credit=textwrap.fill(f"Also on {'; '.join(credit)}.", 120) if credit else "",
     )
 
 
@@ -120,9 +124,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default="build/results", help="finished rows")
     parser.add_argument("--folder", type=Path, default=HERE / "pretrained", help="models")
+    parser.add_argument("--only", choices=ROWS, nargs="+", default=list(ROWS), help="models")
     asked = parser.parse_args()
     places = embedded.sample_land(2000, stream("places of a check"))
-    for name in ROWS:
+    for name in asked.only:
         model, row = build(name, asked.work)
         path = asked.folder / name
         exact = model.embed(places)  # type: ignore[attr-defined]

@@ -146,9 +146,7 @@ def test_joined_models_compare_an_observation_with_the_columns_of_its_model(pair
         pair.similarity(PLACES, alone)
 
 
-def test_joined_models_embed_as_their_encoders_and_are_saved_with_their_heads(
-    pair, tmp_path
-):
+def test_joined_models_embed_as_their_encoders_and_are_saved_with_their_heads(pair, tmp_path):
     plain = et.JoinedEncoders.fit(pair.members, sample_sphere(300, np.random.default_rng(0)))
     np.testing.assert_allclose(pair.embed(PLACES), plain.embed(PLACES), atol=1e-6)
     pair.save_pretrained(tmp_path)
