@@ -108,7 +108,8 @@ def observed(row: Embedding) -> dict[str, Modality]:
         sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
         return {name: sample[name] for name in row.modalities}
     exclude = in_report_half if row.setting == "inductive" else None
-    names = {"text": CharacterNGrams(direct=True)} if row.recipe.text else None
+    direct = row.recipe.text and "text" in row.modalities
+    names = {"text": CharacterNGrams(direct=True)} if direct else None
     return load_sample(row.recipe.n, row.seed, row.modalities, exclude, names)
 
 
