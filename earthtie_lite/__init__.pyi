@@ -46,7 +46,7 @@ from .interfaces.tables import (
 )
 from .losses import nt_xent as nt_xent
 from .modalities import Modality as Modality, load_sample as load_sample
-from .model import EarthTie as EarthTie, JoinedModels as JoinedModels
+from .model import EarthTie as EarthTie
 from .places import check_places as check_places
 from .probes import probe as probe, summarise as summarise
 from .progress import ProgressBar as ProgressBar

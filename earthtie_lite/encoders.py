@@ -224,13 +224,12 @@ class JoinedEncoders(nn.Module, HubModel):
         self.register_buffer("turned", torch.zeros(joined, self.tied_dim))
 
     @classmethod
-    def fit(cls, encoders: Sequence[Any], lonlat: ArrayLike, seed: int = 0) -> Self:
+    def fit(cls, encoders: Sequence[LocationEncoder], lonlat: ArrayLike, seed: int = 0) -> Self:
         """Join encoders; sizes and components are measured at places without labels.
 
         Parameters
         ----------
         encoders : sequence of LocationEncoder
-            Of models for :class:`~earthtie_lite.model.JoinedModels`.
         lonlat : array, shape (N, 2), degrees
             At least as many places as an encoder has trained columns.
         seed : int
@@ -241,7 +240,7 @@ class JoinedEncoders(nn.Module, HubModel):
 
         model = cls(encoders)
         width = model.tied_dim
-        columns = [encoder.embed(lonlat)[:, :width] for encoder in model.members]
+        columns = [encoder.embed(lonlat)[:, :width] for encoder in encoders]
         sizes = np.array([z.std() for z in columns])
         pca = PCA(width, svd_solver="covariance_eigh")
         pca.fit(np.concatenate([z / size for z, size in zip(columns, sizes)], axis=1))

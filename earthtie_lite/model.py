@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from . import columns  # noqa: F401  (registers the featurisers of saved tables)
 from .coords import Array
-from .encoders import JoinedEncoders, LocationEncoder
+from .encoders import LocationEncoder
 from .features import Features, Featuriser, from_spec
 from .files import HubModel, under
 from .losses import MAX_LOGIT_SCALE
@@ -158,8 +158,18 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
         -------
         array, shape (N, M), float32, in [-1, 1]
         """
-        vectors = unit_vectors_of(tied, self.encoder.tied_dim)
-        return normalised(self.encoder.embed(lonlat)[:, : self.encoder.tied_dim]) @ vectors.T
+        vectors = np.atleast_2d(np.asarray(tied, dtype=np.float32))
+        if vectors.ndim != 2 or vectors.shape[1] != self.encoder.tied_dim:
+            raise ValueError(
+                f"expected vectors (M, {self.encoder.tied_dim}) of the tied space, "
+                f"got {vectors.shape}"
+            )
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all() or not lengths.all():
+            raise ValueError("vectors of the tied space must be finite and not zero")
+        z = self.encoder.embed(lonlat)[:, : self.encoder.tied_dim]
+        z /= np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+        return z @ (vectors / lengths).T
 
     # --------------------------------------------------------------------------- on disk
 
@@ -212,88 +222,3 @@ class EarthTie(nn.Module, HubModel):  # HubModel only saves and loads
         except (KeyError, TypeError, RuntimeError, AttributeError) as error:
             raise ValueError(f"the weights do not fit the model: {error!r}") from error
         return model.eval()
-
-
-class JoinedModels(JoinedEncoders):
-    """Models with one encoder architecture each, joined: places, and observations of them all.
-
-    The embedding is that of :class:`~earthtie_lite.encoders.JoinedEncoders`. The tied space is that
-    of all models side by side; an observation has zeros where the other models' columns are.
-
-    Parameters
-    ----------
-    models : sequence of EarthTie
-        Their encoders have equal settings; a modality of several models belongs to the first.
-    """
-
-    def __init__(self, models: Sequence[EarthTie]) -> None:
-        super().__init__([model.encoder for model in models])
-        self.models = nn.ModuleList(models)
-
-    @property
-    def owners(self) -> dict[str, tuple[int, EarthTie]]:
-        """The model of each modality, with its number."""
-        numbered = list(enumerate(self.models))[::-1]
-        return {name: (k, m) for k, m in numbered for name in m.in_dims}  # type: ignore[misc, union-attr]
-
-    @property
-    def in_dims(self) -> dict[str, int]:
-        """Name of each modality and the width of its frozen features."""
-        return {name: model.in_dims[name] for name, (_, model) in self.owners.items()}
-
-    def embed_modality(self, name: str, raw: Any) -> Features:
-        """Embed raw input of a modality in the tied space, (N, K * tied_dim), unit length."""
-        if name not in self.owners:
-            raise ValueError(f"unknown modality {name!r}: the model has {list(self.in_dims)}")
-        k, model = self.owners[name]
-        tied = model.embed_modality(name, raw)
-        parts = [np.zeros_like(tied)] * len(self.models)
-        parts[k] = tied
-        return np.hstack(parts)
-
-    def similarity(self, lonlat: ArrayLike, tied: ArrayLike) -> Features:
-        """Compare places with embedded observations by the cosine in the tied space, (N, M)."""
-        places, width = lonlat_of(lonlat), self.tied_dim * len(self.models)
-        z = [normalised(e.embed(places)[:, : self.tied_dim]) for e in self.members]
-        return np.hstack(z) @ unit_vectors_of(tied, width).T
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Settings, as JSON."""
-        return {"models": [model.spec for model in self.models]}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the arrays of all models, the sizes and the components."""
-        joined = {name: getattr(self, name) for name in ("sizes", "mean", "turned")}
-        for k, model in enumerate(self.models):
-            assert isinstance(model, EarthTie)
-            joined |= {f"{k}.{name}": tensor for name, tensor in model.tensors().items()}
-        return joined
-
-    @classmethod
-    def from_parts(cls, spec: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """Build a model from its settings and arrays."""
-        try:
-            parts = enumerate(spec["models"])
-            model = cls([EarthTie.from_parts(s, under(f"{k}.", tensors)) for k, s in parts])
-            for name in ("sizes", "mean", "turned"):
-                getattr(model, name).copy_(tensors[name])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"the weights do not fit the settings: {error}") from error
-        return model.eval()
-
-
-def normalised(z: Features) -> Features:
-    """Scale vectors (N, D) to unit length."""
-    return z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
-
-
-def unit_vectors_of(tied: ArrayLike, width: int) -> Features:
-    """Return vectors of the tied space (M, width), scaled to unit length, after checking them."""
-    vectors = np.atleast_2d(np.asarray(tied, dtype=np.float32))
-    if vectors.ndim != 2 or vectors.shape[1] != width:
-        raise ValueError(f"expected vectors (M, {width}) of the tied space, got {vectors.shape}")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not np.isfinite(lengths).all() or not lengths.all():
-        raise ValueError("vectors of the tied space must be finite and not zero")
-    return vectors / lengths

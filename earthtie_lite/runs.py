@@ -20,7 +20,7 @@ from .files import (
     under,
     write_model,
 )
-from .model import EarthTie, JoinedModels
+from .model import EarthTie
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,7 +251,7 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
     if not (folder / WEIGHTS).is_file():
         return load(folder).model
     description, tensors = read_model(folder / WEIGHTS, lambda: folder / CONFIG)
-    for known in (EarthTie, JoinedEncoders, JoinedModels):
+    for known in (EarthTie, JoinedEncoders):
         if description.get("class") == known.__name__:
             return known.from_parts(description, tensors)
     raise ValueError(f"{folder} holds a model of unknown class, {description.get('class')!r}")

@@ -118,6 +118,7 @@ def map_(
     """
     import matplotlib
 
+    from ..model import EarthTie
     from .similarity import map_grid, similarity_grid, write_similarity
 
     if text.startswith("--"):
@@ -128,6 +129,8 @@ def map_(
         grid = map_grid(target, region, spacing)
     check_target(target, overwrite)
     made = open_model(model)
+    if not isinstance(made, EarthTie):
+        raise ValueError(f"the model {model} embeds places only: choose another, such as melt")
     try:
         tied = made.embed_modality(modality, [text])
     except ValueError as error:

@@ -14,6 +14,7 @@ from .. import maps, sample as embedded
 from ..config import warn
 from ..features import Features
 from ..files import write_atomic
+from ..model import EarthTie
 from .pixels import WORLD, Bounds, PixelGrid, make_grid, tiles
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def map_grid(path: str | Path, region: Bounds = WORLD, spacing_deg: float = 1.0)
 
 
 def similarity_grid(
-    model: Any,
+    model: EarthTie,
     tied: ArrayLike,
     grid: PixelGrid,
     progress: Callable[[int, int], None] | None = None,
@@ -80,7 +81,7 @@ def similarity_grid(
 
     Parameters
     ----------
-    model : EarthTie or JoinedModels
+    model : EarthTie
     tied : array, shape (1, tied_dim)
         From :meth:`~earthtie_lite.model.EarthTie.embed_modality`.
     grid : PixelGrid

@@ -158,7 +158,7 @@ WRONG = r"""
 1 : name it .*lon: NAME.*; the columns : embed names.csv out.csv
 2 : No such option.*--modle : embed places.csv out.csv --modle run
 2 : No such option.*--modle : map --modle=run out.png
-1 : joined encoders embed places only: choose .*model : map San out.png --model melt3
+1 : melt3 embeds places only : map San out.png --model melt3
 1 : unknown modality 'text'.*\['satellite'\] : map San out.png --model satellite
 1 : cannot compare places with a text : map San o.png --modality soil
 2 : left < right : map San out.png --region 10 0 -10 5
