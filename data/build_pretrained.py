@@ -14,20 +14,23 @@ import pandas as pd
 import torch
 
 from data.experiments import plans
-from data.experiments.embeddings import UNLABELLED, members, trained
+from data.experiments.embeddings import UNLABELLED, members, observed, trained
 from data.experiments.rows import JOINED, Embedding
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import EARTH_RADIUS_KM, stream
 from earthtie_lite.encoders import JoinedEncoders
+from earthtie_lite.encodings import Sphere2Vec
 from earthtie_lite.files import HubModel, write_atomic, write_manifest, write_model
-from earthtie_lite.model import JoinedModels
+from earthtie_lite.model import EarthTie
 from earthtie_lite.results import growth, tables
 from earthtie_lite.results.scoring import MAIN, MAIN_TASKS
+from earthtie_lite.train import fit
 
 HERE = Path(__file__).resolve().parent
 CHOSEN = plans.recipe("chosen")
 TEXTS = tomllib.loads((HERE / "pretrained.toml").read_text(encoding="utf-8"))
 ROWS = {n: plans.row(m["row"], m.get("recipe", "chosen")) for n, m in TEXTS["models"].items()}
+SNAPSHOTS = (0, 30, 96, 288, 960)  # steps after which the encoder of "earth" is kept
 CARD = (HERE / "pretrained_card.md").read_text(encoding="utf-8")
 
 
@@ -36,11 +39,27 @@ def build(name: str, work: Path) -> tuple[HubModel, Embedding]:
     row = ROWS[name]
     if row.kind not in JOINED:
         return trained(row, work).model, row
-    models = [trained(member, work).model for member in members(row)]
+    encoders = [trained(member, work).model.encoder for member in members(row)]
     land = embedded.sample_land(UNLABELLED, stream("places of an ensemble", row.seed))
-    if row.kind == "pair":
-        return JoinedModels.fit(models, land, row.seed), row
-    return JoinedEncoders.fit([model.encoder for model in models], land, row.seed), row
+    return JoinedEncoders.fit(encoders, land, row.seed), row
+
+
+def snapshots(row: Embedding) -> dict[int, EarthTie]:
+    """Train a row again; return its encoder, without heads, by the number of pairs seen."""
+    found, seed, recipe = {}, row.seed, row.recipe
+    land = embedded.sample_land(1000, stream("places that scale snapshots"))
+
+    def hook(model: EarthTie, optimiser: torch.optim.Optimizer, epoch: int, step: int) -> None:
+        steps = epoch * dict(recipe.training)["steps"] + step
+        if steps in SNAPSHOTS:
+            seen = EarthTie(model.encoder, {})
+            seen.encoder.calibrate(seen.encoder.basis(land))
+            found[steps * recipe.batch_size] = seen
+
+    sample = observed(row)
+    config = recipe.config(row.method, len(sample), seed)
+    fit(sample, config, recipe.encoder(seed), hook=hook, **recipe.variant(sample))
+    return found
 
 
 def save_halved(model: HubModel, folder: Path) -> None:
@@ -95,8 +114,13 @@ def card(name: str, row: Embedding, n_weights: int, error: float) -> str:
         "land (the transductive setting of the book)."
     )
     kind = "residual network" if recipe.network else "sine network"
+    encoding = recipe.encoder(0).encoding
+    if isinstance(encoding, Sphere2Vec):
+        name_of, finest = f"Sphere2Vec of {encoding.n_scales} scales", 2 ** (encoding.n_scales - 1)
+    else:
+        name_of, finest = f"Spherical harmonics of {recipe.n_degrees} degrees", recipe.n_degrees - 1
     how = (
-        f"Spherical harmonics of {recipe.n_degrees} degrees into a {kind} of {recipe.depth} "
+        f"{name_of} into a {kind} of {recipe.depth} "
         f"layers of {recipe.width} units, trained by contrast on {recipe.pairs / 1e6:.3g} million "
         f"pairs in batches of {recipe.batch_size:,} (AdamW, learning rate "
         f"{recipe.learning_rate:g}, {recipe.schedule} schedule, seed {row.seed})"
@@ -113,7 +137,7 @@ def card(name: str, row: Embedding, n_weights: int, error: float) -> str:
         labels=MAIN,
         seeds=seeds,
         table=table,
-        wave=np.pi * EARTH_RADIUS_KM / (recipe.n_degrees - 1),
+        wave=np.pi * EARTH_RADIUS_KM / finest,
         error=error,
         credit=textwrap.fill(f"Also on {'; '.join(credit)}.", 120) if credit else "",
     )
@@ -136,6 +160,9 @@ def main() -> None:
         error = float(abs(again - exact).max() / abs(exact).max())
         n_weights = sum(p.numel() for p in model.parameters())  # type: ignore[attr-defined]
         write_atomic(path / "README.md", card(name, row, n_weights, error).encode())
+        if name == "earth":
+            for pairs, seen in snapshots(row).items():
+                save_halved(seen, path / "snapshots" / f"{pairs:07}")
         size = (path / "model.safetensors").stat().st_size / 1e6
         print(f"{name}: {size:.2f} MB, embeddings differ by {error:.1e} of the largest")
     write_manifest(asked.folder)

@@ -55,6 +55,7 @@ from .runs import (
     list_pretrained as list_pretrained,
     load as load,
     load_pretrained as load_pretrained,
+    load_snapshots as load_snapshots,
 )
 from .tasks import Task as Task, load_task as load_task
 from .train import fit as fit

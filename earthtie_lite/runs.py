@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-PRETRAINED = ("melt3", "melt", "salt", "satellite")
+PRETRAINED = ("earth", "earth-independent", "melt3", "melt", "salt", "satellite")
 WHOLE = ("step", "epoch", "pairs")  # integer columns of a history
 EXPERIMENTAL = {  # settings of version 0.1 that only experiments used, and their usual values
     "scales": "shared",
@@ -203,7 +203,7 @@ def list_pretrained() -> dict[str, str]:
     Examples
     --------
     >>> list(list_pretrained())
-    ['melt3', 'melt', 'salt', 'satellite']
+    ['earth', 'earth-independent', 'melt3', 'melt', 'salt', 'satellite']
     """
     root = shipped_folder("pretrained")
     cards = {n: shipped(root, f"{n}/README.md").read_text(encoding="utf-8") for n in PRETRAINED}
@@ -213,15 +213,17 @@ def list_pretrained() -> dict[str, str]:
     }
 
 
-def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
+def load_pretrained(name: str | Path = "earth") -> EarthTie | JoinedEncoders:
     """Load a trained model, offline: by its name, or from a folder.
 
     Parameters
     ----------
-    name : {"melt3", "melt", "salt", "satellite"} or path
-        "melt3" joins three trainings of MELT and has the best scores; it embeds places only.
-        "melt", "salt" and "satellite" also compare places with images, lights and names. The card
-        of each, next to its weights, states scores and limits. A path is the folder of a run or of
+    name : str or path
+        "earth" learned seven modalities and has the best scores; "earth-independent" left out
+        elevation, climate zones and land cover, for those who predict these. "melt", "salt",
+        "satellite" and "melt3" (three trainings of MELT, joined) are those of the book. All but
+        "melt3" compare places with observations, such as names. The card of each, next to its
+        weights, states scores and limits. A path is the folder of a run or of
         a model saved with ``save_pretrained``. For models on the Hub use ``from_pretrained`` of
         their class.
 
@@ -232,7 +234,7 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
 
     Examples
     --------
-    >>> z = load_pretrained("melt").embed([[13.4, 52.5], [-60.0, -3.1]])  # Berlin, Manaus
+    >>> z = load_pretrained().embed([[13.4, 52.5], [-60.0, -3.1]])  # Berlin, Manaus
     >>> z.shape
     (2, 256)
     """
@@ -255,3 +257,21 @@ def load_pretrained(name: str | Path = "melt") -> EarthTie | JoinedEncoders:
         if description.get("class") == known.__name__:
             return known.from_parts(description, tensors)
     raise ValueError(f"{folder} holds a model of unknown class, {description.get('class')!r}")
+
+
+def load_snapshots() -> dict[int, EarthTie]:
+    """Load the encoder of "earth" as it was during training, by the number of pairs seen.
+
+    The models have no heads: they embed places only.
+
+    Examples
+    --------
+    >>> list(load_snapshots())
+    [0, 30720, 98304, 294912, 983040]
+    """
+    folders = sorted((shipped_folder("pretrained") / "earth" / "snapshots").iterdir())
+    for folder in folders:
+        for file in (CONFIG, WEIGHTS):
+            shipped(folder.parents[2], f"earth/snapshots/{folder.name}/{file}")
+    found = {int(folder.name): load_pretrained(folder) for folder in folders}
+    return {pairs: model for pairs, model in found.items() if isinstance(model, EarthTie)}

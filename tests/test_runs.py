@@ -255,7 +255,10 @@ def test_names_take_precedence_over_folders_and_unknown_ones_are_refused(tmp_pat
     assert et.load_pretrained("melt").embed([[0.0, 50.0]]).shape == (1, 256)
     for name, message in [
         (3, "the name of a model must be text or a path, got 3"),
-        ("clip", "unknown model 'clip': expected one of melt3, melt, salt, satellite, or the"),
+        (
+            "clip",
+            "unknown model 'clip': expected one of earth, earth-independent, melt3, melt, salt",
+        ),
         (Path("melt"), "unknown model 'melt'"),  # a path is never a name
     ]:
         with pytest.raises(ValueError, match=message):

@@ -33,7 +33,7 @@ DASHES = {"ignore_unknown_options": True}
 
 with_model = click.option(
     "--model",
-    default="melt",
+    default="earth",
     metavar="NAME|FOLDER",
     help="A name that `earthtie models` lists, or the folder of a saved run or model.",
 )

@@ -54,7 +54,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     """
 
     def __init__(
-        self, model: str | Path | Embeds = "melt", columns: Sequence[str | int] | None = None
+        self, model: str | Path | Embeds = "earth", columns: Sequence[str | int] | None = None
     ) -> None:
         self.model = model
         self.columns = columns

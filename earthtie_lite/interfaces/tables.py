@@ -81,7 +81,7 @@ def column_names(width: int, prefix: str = "e") -> list[str]:
 
 def embed_table(
     table: Any,
-    model: str | Path | Embeds = "melt",
+    model: str | Path | Embeds = "earth",
     lon: Any = None,
     lat: Any = None,
     prefix: str = "e",
@@ -235,7 +235,7 @@ def _name(unit: str, numbers: Sequence[int], row: int) -> str:
 def embed_file(
     source: str | Path,
     target: str | Path,
-    model: str | Path | Embeds = "melt",
+    model: str | Path | Embeds = "earth",
     lon: str | None = None,
     lat: str | None = None,
     rows: int = 50_000,

@@ -139,7 +139,7 @@ WRONG = r"""
 1 : 'east' is not one of : embed places.csv out.csv --lon east
 1 : bad\.csv: latitude .*151.2 in line 3; is the order : embed bad.csv out.csv
 1 : ragged\.csv: line 3 has 3 cells, expected 2 : embed ragged.csv out.csv
-2 : expected one of melt3, melt, .*folder : embed places.csv out.csv --model melt4
+2 : expected one of earth, .*folder : embed places.csv out.csv --model melt4
 2 : unknown model 'empty' : grid out.tif --model empty
 1 : damaged/model\.safetensors is damaged : grid out.tif --model damaged
 1 : other holds a model of unknown class, 'Other' : grid out.tif --model other
