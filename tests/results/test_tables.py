@@ -61,6 +61,14 @@ def test_new_rows_join_the_old_ones_and_replace_those_of_the_same_key(tmp_path, 
     assert tables.provenance("report", tmp_path).startswith("3 runs")
 
 
+def test_errors_of_seen_places_are_stored_for_classes_alone(tmp_path, collected):
+    height = frame("a", 0, [1, 2, 3]).assign(square=5.0, wrong_seen=[1.0, 2.0, 3.0])
+    zone = frame("b", 0, [2, 2, 2]).assign(square=0.0, wrong_seen=1.0)
+    assert collected(height, zone)["wrong_seen"].tolist() == [1, 2, 3, 1, 1, 1]
+    stored = pd.read_parquet(tmp_path / "report" / "sums.parquet")
+    assert stored["wrong_seen"].isna().tolist() == [True] * 3 + [False] * 3
+
+
 @pytest.mark.parametrize("last", ["sums.parquet", "runs.csv"])
 def test_a_kill_while_writing_leaves_the_old_tables(tmp_path, monkeypatch, collected, last):
     collected(frame("a", 0, [1, 1, 1]))
