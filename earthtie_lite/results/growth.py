@@ -68,6 +68,43 @@ def slope(label: str = "20 degrees") -> dict[str, float]:
     return weights
 
 
+def curve(
+    sums: "pd.DataFrame", tasks: Iterable[str], labels: Iterable[str] = ("20 degrees",)
+) -> "pd.DataFrame":
+    """Return the score against the number of modalities, averaged over the orders.
+
+    Parameters
+    ----------
+    sums : DataFrame
+        From :func:`read_growth`.
+    tasks : iterable of str
+    labels : iterable of str
+        Encoders that have every order: "20 degrees", "40 degrees".
+
+    Returns
+    -------
+    DataFrame
+        Columns task, embedding (the label), modalities, mean, low, high: as
+        :func:`~earthtie_lite.results.charts.curves` takes them. A task "independent" is the mean
+        over the independent tasks.
+    """
+    import pandas as pd
+
+    rows = []
+    for task in tasks:
+        some = INDEPENDENT if task == "independent" else (task,)
+        for label in labels:
+            for k in range(1, len(ALL) + 1):
+                weights: dict[str, float] = {}
+                for order in ORDERS:
+                    name = embedding_of(order[:k], label)
+                    weights[name] = weights.get(name, 0.0) + 1 / len(ORDERS)
+                found = contrast(sums, dict.fromkeys(some, weights))
+                place = {"task": task, "embedding": label, "modalities": k}
+                rows.append(place | {"mean": found["difference"], **found})
+    return pd.DataFrame(rows).drop(columns=["difference", "p"])
+
+
 def endpoints(
     sums: "pd.DataFrame",
     best: Mapping[str, str] = BEST_SINGLE,

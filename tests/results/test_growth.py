@@ -7,7 +7,7 @@ import pytest
 from earthtie_lite.coords import stream
 from earthtie_lite.modalities import ALL, NAMES
 from earthtie_lite.results import growth
-from earthtie_lite.results.growth import KIN, ORDERS, embedding_of, endpoints, gain, slope
+from earthtie_lite.results.growth import KIN, ORDERS, curve, embedding_of, endpoints, gain, slope
 from earthtie_lite.results.intervals import contrast
 from earthtie_lite.results.scoring import GROWTH_TASKS, INDEPENDENT, PAPER_TASKS
 
@@ -47,6 +47,17 @@ def test_the_slope_is_that_of_a_line_whatever_the_order():
     size = {name: name.count("+") + 1 for name in weights}
     assert sum(weights.values()) == pytest.approx(0)
     assert sum(w * (0.3 + 0.02 * size[n]) for n, w in weights.items()) == pytest.approx(0.02)
+
+
+def test_the_curve_is_the_mean_over_the_orders_of_sets_of_a_size():
+    scores = {name: 0.3 + 0.01 * name.count("+") for name in slope()}
+    odd = embedding_of(ORDERS[0][:3])
+    scores[odd] += 0.08
+    table = curve(sums_of(scores), ["airports", "independent"])
+    for task, part in table.groupby("task"):
+        expected = 0.3 + 0.01 * np.arange(7) + 0.08 / 4 * (np.arange(7) == 2)
+        np.testing.assert_allclose(part["mean"], expected, atol=1e-9, err_msg=task)
+    assert list(table) == ["task", "embedding", "modalities", "mean", "low", "high"]
 
 
 def test_endpoints_are_differences_of_means_over_the_independent_tasks():
