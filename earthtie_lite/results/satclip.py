@@ -58,8 +58,9 @@ def polynomials(n_degrees: int) -> tuple[Array, Array]:
 def harmonics(lonlat: Tensor, n_degrees: int) -> Tensor:
     r"""Return SatCLIP's real spherical harmonics of the degrees 0 to L - 1, the encoders' input.
 
-    They differ from the orthonormal ones of :class:`~earthtie_lite.encodings.SphericalHarmonics` in three
-    ways, and the published weights were trained on them:
+    They differ from the orthonormal ones of
+    :class:`~earthtie_lite.encodings.SphericalHarmonics` in three ways, and the published weights
+    were trained on them:
 
     - They are evaluated at the antipode, at the angles lon + 180 and lat + 90 degrees, which turns
       the sign of odd degrees.
