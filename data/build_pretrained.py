@@ -139,7 +139,9 @@ def card(name: str, row: Embedding, n_weights: int, error: float) -> str:
         table=table,
         wave=np.pi * EARTH_RADIUS_KM / finest,
         error=error,
-        credit=textwrap.fill(f"Also on {'; '.join(credit)}.", 120) if credit else "",
+        credit=textwrap.fill(f"Also trained on {'; '.join(credit)}.", 120, initial_indent="\n\n")
+        if credit
+        else "",
     )
 
 

@@ -44,7 +44,7 @@ def test_each_part_writes_finite_numbers_and_how_they_were_made(folder, part):
 def test_rows_left_out_for_lack_of_time_or_packages_are_named(tmp_path, capsys, monkeypatch):
     device.main([str(tmp_path), "--tiny", "--minutes", "0"])
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("left out: steps (4 rows for lack of time); embedding (4 ")
+    assert line.startswith("left out: steps (4 rows for lack of time); embedding (6 ")
     assert all(f"{part} (" in line for part in NUMBERS)
     assert not any(tmp_path.iterdir())
     find = device.util.find_spec

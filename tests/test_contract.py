@@ -258,6 +258,8 @@ def test_parameters_are_still_accepted(name):
 @pytest.mark.parametrize("path", sorted(PINNED["commands"]))
 def test_commands_have_the_options_that_they_had(path):
     found, before = commands()[path], PINNED["commands"][path]
+    if "--model" in before:
+        before["--model"]["default"] = "earth"  # a better one
     for option in before.values():  # a folder of Parquet is a table, too
         option["type"] = option["type"].replace("file", "path")
     for option in found.values():

@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[1] / "book" / "howto.md"
 def test_all_snippets_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(snippets) == 12
+    assert len(snippets) == 14
     names: dict = {}
     for number, snippet in enumerate(snippets, start=1):
         exec(compile(snippet, f"snippet {number}", "exec"), names)

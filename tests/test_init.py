@@ -35,11 +35,11 @@ EXCEPTIONS = {  # upward imports: module, function, what it imports
 }
 FILES = sorted(FOLDER.rglob("*.py"))
 SIZES = [  # lines of code
-    ("core", ["earthtie_lite/*.py"], 3_190),
+    ("core", ["earthtie_lite/*.py"], 3_200),
     ("interfaces", ["earthtie_lite/interfaces/*.py"], 1_465),
     ("paper", ["earthtie_lite/paper/*.py"], 1_060),
-    ("results", ["earthtie_lite/results/*.py"], 1_060),
-    ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_325),
+    ("results", ["earthtie_lite/results/*.py"], 1_090),
+    ("outside the package", ["data/experiments/*.py", "data/*.py", "book/*.py"], 1_360),
 ]
 LAZY = ("cartopy", "torchvision", "sklearn", "pandas", "matplotlib", "rasterio", "geopandas")
 

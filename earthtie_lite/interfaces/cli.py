@@ -56,7 +56,7 @@ def models() -> None:
     from ..runs import list_pretrained
 
     for name, line in list_pretrained().items():
-        click.echo(f"{name:<10} {line}")
+        click.echo(f"{name:<17} {line}")
 
 
 @main.command(epilog="\b\nExample:\n  earthtie embed places.csv embedded.parquet --model melt3")
