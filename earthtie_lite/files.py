@@ -241,6 +241,7 @@ class HubModel(
     from both by ``from_parts``.
     """
 
+    origin = ""  # name of the model, or of the folder that it was loaded from
     spec: Any  # settings, as JSON
     tensors: Any  # a method that returns the weights and all other arrays
     from_parts: Any  # a class method that builds a model from both

@@ -255,7 +255,9 @@ def load_pretrained(name: str | Path = "earth") -> EarthTie | JoinedEncoders:
     description, tensors = read_model(folder / WEIGHTS, lambda: folder / CONFIG)
     for known in (EarthTie, JoinedEncoders):
         if description.get("class") == known.__name__:
-            return known.from_parts(description, tensors)
+            model = known.from_parts(description, tensors)
+            model.origin = folder.resolve().name
+            return model
     raise ValueError(f"{folder} holds a model of unknown class, {description.get('class')!r}")
 
 

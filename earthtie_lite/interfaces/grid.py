@@ -109,7 +109,7 @@ def embed_grid(
     tile = next((t for t in TILES if t * t * len(columns) * 4 <= TILE_BYTES), TILES[-1])
     if not any(np.isfinite(grid.lonlat(window)).any() for window in tiles(grid.shape, tile)):
         raise ValueError(f"no pixel is a place: bounds {bounds}, resolution {resolution} in {crs}")
-    tags = provenance(model, made)
+    tags = provenance(made)
     job = sha256(repr((grid, grid.crs.to_wkt(), columns, tags, probes.tobytes())).encode())
     folder = part_of(path)
     pixels, record = folder / "pixels.tif", folder / "progress.json"

@@ -42,9 +42,9 @@ def as_model(model: str | Path | Embeds) -> Embeds:
     return model
 
 
-def provenance(model: str | Path | Embeds, made: Embeds) -> dict[str, str]:
+def provenance(made: Embeds) -> dict[str, str]:
     """Return what a written file says about its embeddings: the model's name and hash."""
-    name = type(made).__name__ if model is made else Path(str(model)).expanduser().resolve().name
+    name = getattr(made, "origin", "") or type(made).__name__
     tags = {"EARTHTIE_MODEL": name, "EARTHTIE_VERSION": __version__}
     if hasattr(made, "fingerprint"):
         tags["EARTHTIE_SHA256"] = made.fingerprint
@@ -333,7 +333,7 @@ def embed_file(
                 degrees = reader.columns if text else ()
                 known = (table.schema.metadata or {}).items()
                 notes = {k: v for k, v in known if not k.startswith(b"EARTHTIE_")}
-                notes |= {k.encode(): v.encode() for k, v in provenance(model, made).items()}
+                notes |= {k.encode(): v.encode() for k, v in provenance(made).items()}
                 schema = table.schema.with_metadata(notes)
                 write = stack.enter_context(write_rows(target, part, schema, names, degrees))
                 threads = stack.enter_context(ThreadPoolExecutor(1))

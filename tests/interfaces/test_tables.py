@@ -266,7 +266,7 @@ def test_swapped_columns_and_null_island_give_one_warning(tmp_path):
 def test_a_parquet_file_names_the_model_and_its_hash(tmp_path, source):
     model, path, target = load_pretrained("satellite"), tmp_path / source, tmp_path / "out.parquet"
     cities().to_csv(path, index=False) if source.endswith("csv") else cities().to_parquet(path)
-    for given, name in (("satellite", "satellite"), (model, "EarthTie"), (Waves(), "Waves")):
+    for given, name in (("satellite", "satellite"), (model, "satellite"), (Waves(), "Waves")):
         embed_file(path, target, given, overwrite=True)
         notes = {k.decode(): v.decode() for k, v in pq.read_schema(target).metadata.items()}
         assert (notes["EARTHTIE_MODEL"], notes["EARTHTIE_VERSION"]) == (name, et.__version__)
