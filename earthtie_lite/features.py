@@ -285,7 +285,7 @@ class Statistics(Featuriser):
         for name in self.names:
             check_option("statistic", name, STATISTICS)
         if not (self.names or self.quantiles) or not all(0 <= q <= 1 for q in self.quantiles):
-            raise ValueError(f"expected statistics, quantiles in [0, 1], got {self.quantiles}")
+            raise ValueError(f"expected a statistic or quantiles in [0, 1], got {self.quantiles}")
 
     @property
     def out_dim(self) -> int:

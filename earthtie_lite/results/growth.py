@@ -53,19 +53,28 @@ def read_growth(**where: Any) -> "pd.DataFrame":
     return pick(sums, recipe=None, **where)
 
 
+def weigh(factors: Mapping[int, float], label: str = "20 degrees") -> dict[str, float]:
+    """Return the weight of each embedding if sets of k modalities have the factor of k.
+
+    It is averaged over the four orders.
+    """
+    weights: dict[str, float] = {}
+    for order in ORDERS:
+        for k, factor in factors.items():
+            name = embedding_of(order[:k], label)
+            weights[name] = weights.get(name, 0.0) + factor / len(ORDERS)
+    return weights
+
+
 def slope(label: str = "20 degrees") -> dict[str, float]:
-    """Return the weight of each embedding in the slope of the score over modalities, by order.
+    """Return the weight of each embedding in the slope of the score over the number of modalities.
 
     The slopes of the least-squares lines of the four orders are averaged.
     """
-    weights: dict[str, float] = {}
+    sizes = range(1, len(ALL) + 1)
     middle = (len(ALL) + 1) / 2
-    spread = sum((k - middle) ** 2 for k in range(1, len(ALL) + 1))
-    for order in ORDERS:
-        for k in range(1, len(ALL) + 1):
-            name = embedding_of(order[:k], label)
-            weights[name] = weights.get(name, 0.0) + (k - middle) / spread / len(ORDERS)
-    return weights
+    spread = sum((k - middle) ** 2 for k in sizes)
+    return weigh({k: (k - middle) / spread for k in sizes}, label)
 
 
 def curve(
@@ -95,11 +104,7 @@ def curve(
         some = INDEPENDENT if task == "independent" else (task,)
         for label in labels:
             for k in range(1, len(ALL) + 1):
-                weights: dict[str, float] = {}
-                for order in ORDERS:
-                    name = embedding_of(order[:k], label)
-                    weights[name] = weights.get(name, 0.0) + 1 / len(ORDERS)
-                found = contrast(sums, dict.fromkeys(some, weights))
+                found = contrast(sums, dict.fromkeys(some, weigh({k: 1.0}, label)))
                 place = {"task": task, "embedding": label, "modalities": k}
                 rows.append(place | {"mean": found["difference"], **found})
     return pd.DataFrame(rows).drop(columns=["difference", "p"])
