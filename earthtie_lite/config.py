@@ -96,7 +96,7 @@ class TrainConfig:
     schedule: Schedule = "constant"
     direction: Direction = "both"
     negatives: Negatives = "cross"
-    val_fraction: float = 0.1
+    val_fraction: float = 0.15
     val_batch_size: int = 256
     patience: int | None = None
     seed: int = 0

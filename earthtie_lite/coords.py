@@ -238,7 +238,7 @@ def block_size(lonlat: ArrayLike) -> float:
 
 def hold_out(
     lonlat: ArrayLike,
-    fraction: float = 0.1,
+    fraction: float = 0.15,
     size_km: float = 1000.0,
     buffer_km: float = 0.0,
     seed: int = 0,

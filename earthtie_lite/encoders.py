@@ -11,12 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from .coords import Array, as_lonlat, sample_sphere, stream
-from .encodings import (
-    ENCODINGS as ENCODINGS,
-    Encoding,
-    SphericalHarmonics as SphericalHarmonics,
-    UnitVectors as UnitVectors,
-)
+from .encodings import ENCODINGS, Encoding, Sphere2Vec, SphericalHarmonics
 from .features import Features
 from .files import HubModel
 from .networks import NETWORKS, Network, SirenLayer as SirenLayer
@@ -34,8 +29,10 @@ class LocationEncoder(nn.Module):
 
     Parameters
     ----------
-    encoding : Encoding
-        By default ``SphericalHarmonics(10)``.
+    encoding : Encoding, optional
+        By default the recommended encoder is built: ``Sphere2Vec()``, a residual network and a skip
+        of ten degrees. With an encoding of your own, ``network`` and ``skip`` are by default those
+        of the MELT paper: sine layers and no skip.
     width, depth : int
         Units of a hidden layer, and number of hidden layers, or of residual blocks; of Voronoi
         cells ``width`` is the number, and ``depth`` is not used.
@@ -44,12 +41,12 @@ class LocationEncoder(nn.Module):
         trained, so encoders with and without a skip are compared at equal width.
     dropout : float
         Probability of dropping a hidden unit, in [0, 1); Voronoi cells have none.
-    skip : int
+    skip : int, optional
         Number of degrees of the skip; 0 for no skip.
     omega : float
         Frequency of the sine layers, used by "siren" alone. The SIREN paper uses 30 for raw
         coordinates; spherical harmonics have high frequencies already, so the default is lower.
-    network : {"siren", "residual", "voronoi"}
+    network : {"siren", "residual", "voronoi"}, optional
         Sine layers, a residual network, or Voronoi cells, which need the encoding ``UnitVectors``:
         :mod:`earthtie_lite.networks`.
 
@@ -69,11 +66,14 @@ class LocationEncoder(nn.Module):
         depth: int = 2,
         out_dim: int = 256,
         dropout: float = 0.2,
-        skip: int = 0,
+        skip: int | None = None,
         omega: float = 10.0,
-        network: Network = "siren",
+        network: Network | None = None,
     ) -> None:
         super().__init__()
+        recommended = encoding is None
+        network = ("residual" if recommended else "siren") if network is None else network
+        skip = (10 if recommended else 0) if skip is None else skip
         for name, value in (("width", width), ("depth", depth), ("out_dim", out_dim)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
@@ -85,7 +85,7 @@ class LocationEncoder(nn.Module):
             raise ValueError(
                 f"skip must be an integer with 0 <= skip ** 2 < out_dim = {out_dim}, got {skip!r}"
             )
-        self.encoding = SphericalHarmonics(10) if encoding is None else encoding
+        self.encoding = Sphere2Vec() if encoding is None else encoding
         if type(self.encoding) not in ENCODINGS.values():
             raise ValueError(f"unknown encoding {encoding!r}: expected one of {sorted(ENCODINGS)}")
         if network not in NETWORKS:

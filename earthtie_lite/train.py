@@ -22,6 +22,7 @@ from .config import TrainConfig, pick_device
 from .coords import hold_out, stream, torch_seed
 from .distributed import ALONE, Ranks, ranks
 from .encoders import LocationEncoder
+from .encodings import Encoding
 from .losses import nt_xent
 from .modalities import Modality, as_modalities
 from .model import EarthTie
@@ -157,7 +158,7 @@ def tied_loss(
 def fit(
     sample: Modality | Iterable[Modality] | Mapping[str, Modality],
     config: TrainConfig | None = None,
-    encoder: LocationEncoder | None = None,
+    encoder: LocationEncoder | Encoding | None = None,
     *,
     resume_from: str | Path | None = None,
     save_to: str | Path | None = None,
@@ -176,10 +177,11 @@ def fit(
     sample : Modality, sequence or mapping of them
         For example :func:`~earthtie_lite.modalities.load_sample`, or some of its modalities.
     config : TrainConfig, optional
-    encoder : LocationEncoder, optional
+    encoder : LocationEncoder or Encoding, optional
         Architecture and initial weights; copied, so the encoder passed in stays untrained. With
-        weights in float64, training is in float64, on encodings rounded to float32. By default
-        ``LocationEncoder()`` with weights drawn from the seed.
+        weights in float64, training is in float64, on encodings rounded to float32. An encoding
+        stands for ``LocationEncoder(encoding)``, and nothing for ``LocationEncoder()``, both with
+        weights drawn from the seed.
     resume_from : path, optional
         Folder of an earlier run with the same settings; training continues after its last epoch.
     save_to : path, optional
@@ -441,17 +443,22 @@ def next_epoch(history: "pd.DataFrame") -> int:
 # ------------------------------------------------------------------------ starting and resuming
 
 
+def as_encoder(encoder: LocationEncoder | Encoding | None) -> LocationEncoder:
+    """Return an encoder, or build one on an encoding, with weights drawn here."""
+    return encoder if isinstance(encoder, LocationEncoder) else LocationEncoder(encoder)
+
+
 def new_run(
     modalities: list[Modality],
     train_rows: Rows,
     config: TrainConfig,
-    encoder: LocationEncoder | None,
+    encoder: LocationEncoder | Encoding | None,
 ) -> Run:
     """Build an untrained model; only training rows determine how features are standardised."""
     import pandas as pd
 
     model = EarthTie(
-        LocationEncoder() if encoder is None else encoder,
+        as_encoder(encoder),
         {m.name: m.features.shape[1] for m in modalities},
         {m.name: m.featuriser for m in modalities if m.featuriser is not None},
     )
@@ -466,7 +473,7 @@ def resume(
     modalities: list[Modality],
     train_rows: Rows,
     config: TrainConfig,
-    encoder: LocationEncoder | None,
+    encoder: LocationEncoder | Encoding | None,
 ) -> Run:
     """Load an unfinished run and check that settings and data are those it was trained with."""
     run = load(folder)
@@ -490,6 +497,6 @@ def resume(
         old, new = run.model.head(name), again.head(name)
         if not (torch.allclose(old.mean, new.mean) and torch.allclose(old.std, new.std)):
             raise ValueError(f"the run in {folder} was trained on other data of {name!r}")
-    if encoder is not None and encoder.spec != run.model.encoder.spec:
+    if encoder is not None and as_encoder(encoder).spec != run.model.encoder.spec:
         raise ValueError(f"the run in {folder} has another encoder: {run.model.encoder.spec}")
     return Run(run.model, config, run.history, run.optimiser)

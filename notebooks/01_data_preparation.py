@@ -321,16 +321,16 @@ similar.style.format(precision=2).hide(axis="index")
 #
 # Neighbouring patches overlap, so a validation place chosen at random has near twins in the training part, and a model
 # that memorises looks good. We therefore hold out whole regions, a {term}`blocked split`. The sphere is cut into blocks of exactly equal area,
-# about 1,000 km on a side. A tenth of them is held out, the same for every modality. A buffer of one patch
+# about 1,000 km on a side. Of them 15 % are held out, the same for every modality. A buffer of one patch
 # width, 111 km, around them belongs to neither part, so that no training patch reaches into a held-out block.
 
 # %%
 places = satellite.lonlat
-held_out, kept = et.coords.hold_out(places, 0.1, buffer_km=et.sample.PATCH_KM)
+held_out, kept = et.coords.hold_out(places, 0.15, buffer_km=et.sample.PATCH_KM)
 parts = {"training": kept, "buffer": ~kept & ~held_out, "held out": held_out}
 
-# %% mystnb={"figure": {"name": "fig-01-blocks", "caption": "Held-out blocks of equal area (about 1,000 km on a side, a tenth of the sphere, the same for every modality) and the buffer of 111 km around them, in neither part. No block reaches mainland Europe. Land only."}, "image": {"alt": "World map of the land. Most of it is training area in blue. Some twenty compact regions are held out in vermilion, each framed by a narrow orange band, the buffer: most lie in North America, Africa and Asia, a few on the coasts of South America and Australia, none in mainland Europe."}}
-grid_out, grid_kept = et.coords.hold_out(lonlat, 0.1, buffer_km=et.sample.PATCH_KM)
+# %% mystnb={"figure": {"name": "fig-01-blocks", "caption": "Held-out blocks of equal area (about 1,000 km on a side, 15 % of the sphere, the same for every modality) and the buffer of 111 km around them, in neither part. Every continent has some. Land only."}, "image": {"alt": "World map of the land. Most of it is training area in blue. Some thirty compact regions are held out in vermilion, each framed by a narrow orange band, the buffer. They lie in all continents, most of them in North America, Europe, Africa and Asia."}}
+grid_out, grid_kept = et.coords.hold_out(lonlat, 0.15, buffer_km=et.sample.PATCH_KM)
 part = np.where(grid_out, 2.0, np.where(grid_kept, 0.0, 1.0))
 part[~et.sample.is_land(lonlat)] = np.nan
 colours = ListedColormap([et.maps.CYCLE[i] for i in (4, 1, 5)])
@@ -342,8 +342,8 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# {numref}`fig-01-blocks` shows the three parts. The blocks were drawn at random, and they are uneven: they hold 17 % of the land of North America, 2 % of South America, 1 % of Oceania
-# and nothing of mainland Europe. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
+# {numref}`fig-01-blocks` shows the three parts. The blocks were drawn at random, and they are uneven: they hold about a fifth of Europe and of North America and
+# about a tenth of the other continents. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
 # features are standardised, and the windows that became filters. Otherwise the held-out part leaks into what
 # it is meant to judge.
 

@@ -233,7 +233,7 @@ def response(start, moved, rule, depth=8, width=256, omega=10.0):
 
 
 # %%
-encoder = et.LocationEncoder()
+encoder = et.LocationEncoder(et.SphericalHarmonics(10))
 start = et.sample.sample_land(2000, np.random.default_rng(0))
 moved = et.coords.destination(start, 90, 500.0)  # 500 km to the east
 places, east = encoder.basis(start), encoder.basis(moved)
@@ -288,7 +288,7 @@ def centred(encode):
 encoders = {}
 for omega in (10.0, 30.0):
     torch.manual_seed(0)
-    encoders[omega] = et.LocationEncoder(omega=omega).eval()
+    encoders[omega] = et.LocationEncoder(et.SphericalHarmonics(10), omega=omega).eval()
 views = {"unit vectors": et.UnitVectors(), "harmonics, L = 10": et.SphericalHarmonics(10)}
 views |= {f"untrained SIREN, omega {w:.0f}": e.embed for w, e in encoders.items()}
 similar = {name: np.matmul(*centred(encode)) for name, encode in views.items()}
@@ -377,12 +377,12 @@ cost.style.format(precision=2, thousands=",").hide(axis="index")
 # ## A way around the network
 #
 # Contrastive training has to tell thousands of places apart, and sharp detail does that best. Smooth, large-scale structure may get lost
-# on the way. `LocationEncoder(skip=s)` keeps it: the harmonics of the first $s$ degrees are joined to the trained part, at equal scale. They
+# on the way. `LocationEncoder(encoding, skip=s)` keeps it: the harmonics of the first $s$ degrees are joined to the trained part, at equal scale. They
 # are part of the embedding but of no loss. The width stays the same, so $s^2$ columns are taken from the trained part, and comparisons
-# remain fair. The default is `skip=0`. What the skip brings is a question for the [probing chapter](06_probing.ipynb).
+# remain fair. The paper's encoder has none. What the skip brings is a question for the [probing chapter](06_probing.ipynb).
 
 # %%
-with_skip = et.LocationEncoder(skip=5)
+with_skip = et.LocationEncoder(et.SphericalHarmonics(10), skip=5)
 embedded = with_skip.embed(task.lonlat[:100])
 harmonics = et.SphericalHarmonics(5)(task.lonlat[:100]) * np.sqrt(4 * np.pi)
 same = bool(np.allclose(embedded[:, with_skip.tied_dim :], harmonics, atol=1e-4))

@@ -113,7 +113,7 @@ print(f"by hand {by_hand:.4f}, et.nt_xent {by_module:.4f}, log 4 = {np.log(4):.4
 # many passes over its single modality, so it sees as many pairs. In the table below, `logit_scale` is the *logarithm* of the scale $s$, as everywhere in the code.
 
 # %%
-run = et.fit({"satellite": satellite}, config)
+run = et.fit({"satellite": satellite}, config, et.SphericalHarmonics(10))
 model = run.model.cpu()
 run.history.dropna(subset="val_loss").iloc[[0, -1]][
     ["epoch", "pairs", "loss", "val_loss", "logit_scale", "seconds"]

@@ -117,7 +117,7 @@ pd.DataFrame(
 # A callback redraws the curves after each epoch while you wait.
 
 # %% mystnb={"figure": {"name": "fig-04-curves", "caption": "MELT's training loss falls; on held-out blocks satellite falls furthest, text rises after its minimum, lights stay near log 256 = 5.55 nats. Above: last step of each epoch. Below: at most 256 candidates. 20,000 pairs each, one seed."}, "image": {"alt": "Two panels of curves over pairs seen. The training loss falls, with one small rise. Below it the held-out loss of satellite falls furthest and wavers at the end, that of text falls early and then rises slowly, that of lights hardly changes."}}
-run = et.fit(sample, config, callback=et.maps.LiveCurves())
+run = et.fit(sample, config, et.SphericalHarmonics(10), callback=et.maps.LiveCurves())
 
 # %% tags=["hide-input"]
 ends = run.history.dropna(subset="val_loss")

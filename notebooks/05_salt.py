@@ -74,8 +74,9 @@ salt = melt.replace(method="salt", epochs=len(sample) * size.passes)
 # Which head moves when? Train for two epochs of SALT and compare the heads before and after the second.
 
 # %%
-one = et.fit(sample, salt.replace(epochs=1))
-two = et.fit(sample, salt.replace(epochs=2))
+harmonics = et.SphericalHarmonics(10)  # on which the paper's encoder is built
+one = et.fit(sample, salt.replace(epochs=1), harmonics)
+two = et.fit(sample, salt.replace(epochs=2), harmonics)
 pd.Series(
     {
         name: not torch.equal(
@@ -92,7 +93,7 @@ pd.Series(
 # Each colour of the upper panel is the active modality.
 
 # %% mystnb={"figure": {"name": "fig-05-salt", "caption": "SALT's raw training loss jumps at every switch, because modalities differ in difficulty. Above: each step, coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three coloured bands of training loss that alternate: lights stay high, text lies in between, satellite falls lowest. Below, held-out losses of the three modalities, that of satellite with small teeth."}}
-run = et.fit(sample, salt)
+run = et.fit(sample, salt, harmonics)
 figure = et.maps.loss_curves(run.history)
 plt.close(figure)
 figure
@@ -122,7 +123,7 @@ def jumps(history, k=2):
     return (ends["first"] - before).dropna().rename("jump").reset_index()
 
 
-control = et.fit({"satellite": sample["satellite"]}, salt)
+control = et.fit({"satellite": sample["satellite"]}, salt, harmonics)
 
 # %%
 every = pd.concat(
@@ -174,7 +175,7 @@ display(
 # on held-out blocks, at equal pairs seen up to whole batches.
 
 # %%
-other = et.fit(sample, melt)
+other = et.fit(sample, melt, harmonics)
 runs = {"MELT": other, "SALT": run}
 
 # %% mystnb={"figure": {"name": "fig-05-beside", "caption": "At about equal pairs seen MELT ends lower on satellite, SALT on text, neither on lights. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
@@ -255,7 +256,7 @@ pd.Series(seen, name="pairs seen").to_frame()
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 pair = {name: sample[name] for name in ("lights", "text")}
-short = et.fit(pair, salt.replace(epochs=6))
+short = et.fit(pair, salt.replace(epochs=6), harmonics)
 order = short.history.groupby("epoch")["modality"].first().tolist()
 assert order == ["lights", "text"] * 3
 order
@@ -269,7 +270,7 @@ half = {
     name: et.Modality(name, m.lonlat[: len(m) // 2], m.features[: len(m) // 2])
     for name, m in sample.items()
 }
-often = et.fit(half, salt.replace(epochs=6))
+often = et.fit(half, salt.replace(epochs=6), harmonics)
 shrunk = jumps(often.history, k=1)
 assert len(shrunk) == 3  # each modality has returned once
 shrunk.round(2)  # half the pairs too, so not yet a fair comparison: what would make it one?

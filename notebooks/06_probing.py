@@ -139,7 +139,7 @@ figure
 
 # %%
 torch.manual_seed(0)
-encoder = et.LocationEncoder(skip=10)
+encoder = et.LocationEncoder(et.SphericalHarmonics(10), skip=10)
 melt = et.TrainConfig(
     method="melt",
     epochs=size.passes,

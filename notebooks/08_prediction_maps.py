@@ -60,7 +60,7 @@ config = et.TrainConfig(
     epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate, seed=0
 )
 torch.manual_seed(0)
-encoder = et.LocationEncoder(skip=10)
+encoder = et.LocationEncoder(et.SphericalHarmonics(10), skip=10)
 models = {
     "harmonics": et.SphericalHarmonics(10),
     "untrained": encoder,

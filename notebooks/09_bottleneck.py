@@ -399,7 +399,7 @@ for name, (make, skip) in {
     "skip inside training": (TiedSkip, 10),
 }.items():
     torch.manual_seed(0)
-    encoder = make(skip=skip)
+    encoder = make(et.SphericalHarmonics(10), skip=skip)
     live[f"untrained, {name}"] = encoder.embed(places)
     live[f"MELT, {name}"] = et.fit(sample, config, encoder).model.embed(places)
 

@@ -49,7 +49,7 @@ sample = et.load_sample(n=size.n, seed=0)
 config = et.TrainConfig(
     epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate, seed=0
 )
-model = et.fit(sample, config).model
+model = et.fit(sample, config, et.SphericalHarmonics(10)).model
 
 # %% [markdown]
 # ## Where does a piece of a name point to?

@@ -122,7 +122,7 @@ config = et.TrainConfig(
     epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate, seed=0
 )
 torch.manual_seed(0)
-encoder = et.LocationEncoder(skip=10)
+encoder = et.LocationEncoder(et.SphericalHarmonics(10), skip=10)
 runs = {
     "MELT": et.fit(sample, config, encoder),
     "MELT + zones": et.fit(with_own, config.replace(epochs=3 * size.passes // 4), encoder),

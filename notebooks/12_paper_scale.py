@@ -153,8 +153,10 @@ config = et.TrainConfig(
     precision="bf16" if torch.cuda.is_available() else "float32",
 )
 runs = {
-    "MELT": et.fit(sample, config),
-    "SALT": et.fit(sample, config.replace(method="salt", epochs=3 * size.passes)),
+    "MELT": et.fit(sample, config, et.SphericalHarmonics(10)),
+    "SALT": et.fit(
+        sample, config.replace(method="salt", epochs=3 * size.passes), et.SphericalHarmonics(10)
+    ),
 }
 
 # %%
@@ -180,7 +182,8 @@ pd.DataFrame(table).T.round(2)
 #
 # sample = ...  # the modalities from above, from the mapped files
 # with et.process_group():
-#     run = et.fit(sample, et.TrainConfig(batch_size=8192, precision="bf16"), save_to="runs/melt")
+#     config = et.TrainConfig(batch_size=8192, precision="bf16")
+#     run = et.fit(sample, config, save_to="runs/melt")
 # ```
 #
 # Each process encodes its part of every batch and compares it with *all* pairs of the batch, so negatives are as many as on one GPU; gradients find
@@ -210,7 +213,7 @@ torch.manual_seed(0)
 z = {
     "coordinates": et.UnitVectors()(places),
     "harmonics": et.SphericalHarmonics(10)(places),
-    "untrained": et.LocationEncoder().embed(places),
+    "untrained": et.LocationEncoder(et.SphericalHarmonics(10)).embed(places),
 }
 z |= {name: run.model.embed(places) for name, run in runs.items()}
 
@@ -271,7 +274,8 @@ random = [
     et.Modality(name, sample_sphere(5 * 683, rng), rng.normal(size=(5 * 683, 384)))
     for name in ("satellite", "photos", "text")
 ]
-timed = et.fit(random, et.TrainConfig(epochs=1, batch_size=2048, val_fraction=0.0))
+once = et.TrainConfig(epochs=1, batch_size=2048, val_fraction=0.0)
+timed = et.fit(random, once, et.SphericalHarmonics(10))
 step = float(np.diff(timed.history["seconds"]).mean())
 paper_steps = 50 * 300_000 // 2048
 where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"

@@ -181,7 +181,7 @@ def corners():
         step = 360 / count
         for lon in -180 + step * np.arange(count):
             middle = np.degrees(np.arcsin((edges[row] + edges[row + 1]) / 2))
-            if hold_out([[lon + step / 2, middle]])[0][0]:
+            if hold_out([[lon + step / 2, middle]], 0.1)[0][0]:
                 found += [(x, y) for x in (lon, lon + step) for y in lats[row : row + 2]]
     return np.clip(found, [-180, -90], [180, 90])
 
@@ -194,7 +194,7 @@ def test_the_buffer_around_held_out_blocks_has_the_requested_width(corners, buff
     assert not hold_out(around, 0.1, 1000.0, buffer_km)[1].any()
     # Brute force: places to test against a dense cover of the held-out blocks.
     cover = sample_sphere(150_000, np.random.default_rng(2))
-    cover = np.concatenate([cover[hold_out(cover)[0]], corners])
+    cover = np.concatenate([cover[hold_out(cover, 0.1)[0]], corners])
     tested = sample_sphere(2000, np.random.default_rng(3))
     held_out, kept = hold_out(tested, 0.1, 1000.0, buffer_km)
     cosine = (unit_vectors(tested) @ unit_vectors(cover).T).max(axis=1)

@@ -10,7 +10,7 @@ import torch
 import earthtie_lite as et
 from earthtie_lite import encoders
 from earthtie_lite.coords import sample_sphere, unit_vectors
-from earthtie_lite.encoders import SphericalHarmonics, UnitVectors
+from earthtie_lite.encodings import SphericalHarmonics, UnitVectors
 
 ELSEWHERE = sample_sphere(50, np.random.default_rng(1))
 
@@ -84,6 +84,16 @@ def test_an_embedding_has_no_seam_and_one_value_at_a_pole(encoding, network):
     assert np.abs(z[0] - z[2]).max() > 1e-2
 
 
+def test_without_an_encoding_the_recommended_encoder_is_built_and_with_one_that_of_the_paper():
+    recommended, paper = et.LocationEncoder(), et.LocationEncoder(SphericalHarmonics(10))
+    for encoder, encoding, network, skip in (
+        (recommended, et.Sphere2Vec(), "residual", 10),
+        (paper, SphericalHarmonics(10), "siren", 0),
+        (et.LocationEncoder(skip=0, network="siren"), et.Sphere2Vec(), "siren", 0),
+    ):
+        assert (encoder.encoding, encoder.network, encoder.skip) == (encoding, network, skip)
+
+
 def test_a_spec_without_a_network_is_a_siren_and_draws_its_weights_in_the_order_of_before():
     torch.manual_seed(0)
     spec = et.LocationEncoder(SphericalHarmonics(4), 8, 2, 16).spec
@@ -107,7 +117,7 @@ def test_a_spec_without_a_network_is_a_siren_and_draws_its_weights_in_the_order_
         (et.LocationEncoder, "omega", (0.0, math.nan, math.inf), "omega must be positive"),
         (et.LocationEncoder, "skip", (16, -1, 1.5), r"0 <= skip \*\* 2 < out_dim = 256"),
         (et.LocationEncoder, "encoding", (unit_vectors,), "unknown encoding"),
-        (et.LocationEncoder, "network", ("mlp", None, ""), "unknown network"),
+        (et.LocationEncoder, "network", ("mlp", ""), "unknown network"),
         (et.LocationEncoder.from_spec, "spec", ({"class": "MLP"},), "encoders.ENCODERS"),
         (et.LocationEncoder.from_spec, "spec", ({"encoding": {"class": "A"}},), "unknown encoding"),
         (et.JoinedEncoders, "encoders", ([],), "must have equal settings"),

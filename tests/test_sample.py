@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from earthtie_lite import sample as embedded
-from earthtie_lite.coords import great_circle_km
+from earthtie_lite.coords import great_circle_km, hold_out
 from earthtie_lite.sample import PATCH_KM, RASTERS, Raster, is_land, sample_land
 
 READERS = {f"{name}.tif": embedded.raster for name in RASTERS}
@@ -95,3 +95,19 @@ def test_unknown_rasters_and_no_places_are_refused():
     for n in (0, 2.5):
         with pytest.raises(ValueError, match="must be an integer of at least 1, got"):
             sample_land(n, np.random.default_rng(0))
+
+
+def test_the_default_held_out_blocks_reach_every_continent():
+    land = sample_land(20_000, np.random.default_rng(1))
+    lon, lat = land.T
+    continents = {
+        "Europe": (lon > -10) & (lon < 40) & (lat > 37),
+        "Africa": (lon > -18) & (lon < 35) & (lat < 30),
+        "Asia": (lon > 60) & (lat > 10),
+        "North America": (lon < -55) & (lat > 15),
+        "South America": (lon < -34) & (lat < 10),
+        "Australia": (lon > 112) & (lat < -10),
+    }
+    held_out, _ = hold_out(land)
+    for name, inside in continents.items():
+        assert 0.05 < held_out[inside].mean() < 0.3, name

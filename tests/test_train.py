@@ -243,7 +243,7 @@ def test_held_out_places_and_their_buffer_are_never_in_a_batch(three, fit, metho
     run = fit(how={"batches": keep}, method=method, batch_size=30)
     train_rows, val_rows = train.split_rows(three, run.config)
     for m in three:
-        held_out, kept = hold_out(m.lonlat, 0.1, buffer_km=PATCH_KM)
+        held_out, kept = hold_out(m.lonlat, 0.15, buffer_km=PATCH_KM)
         np.testing.assert_array_equal(train_rows[m.name], np.flatnonzero(kept))
         np.testing.assert_array_equal(val_rows[m.name], np.flatnonzero(held_out))
         rows = np.concatenate([batch[m.name] for batch in taken if m.name in batch])
@@ -254,7 +254,7 @@ def test_held_out_places_and_their_buffer_are_never_in_a_batch(three, fit, metho
 def test_features_of_held_out_places_do_not_affect_the_weights(three, fit, melt):
     other = []
     for m in three:
-        kept = hold_out(m.lonlat, 0.1, buffer_km=PATCH_KM)[1]
+        kept = hold_out(m.lonlat, 0.15, buffer_km=PATCH_KM)[1]
         features = m.features.copy()
         features[~kept] = 100 * features[~kept] + 30
         other.append(et.Modality(m.name, m.lonlat, features))
@@ -312,6 +312,18 @@ def test_a_killed_run_resumes_to_the_same_bits(three, fit, tmp_path, changes):
     resumed = et.fit(three, whole.config, resume_from=folder)
     assert_same_run(resumed, whole)
     assert resumed.history["seconds"].is_monotonic_increasing
+
+
+def test_an_encoding_stands_for_its_encoder_with_weights_from_the_seed(three, tmp_path):
+    config, harmonics = CONFIG.replace(epochs=1), et.SphericalHarmonics(4)
+    run = et.fit(three, config, harmonics, save_to=tmp_path)
+    assert run.model.encoder.spec == et.LocationEncoder(harmonics).spec
+    assert_same_run(et.fit(three, config, harmonics), run)
+    assert_same_run(et.fit(three, config, harmonics, resume_from=tmp_path), run)
+    with pytest.raises(ValueError, match="has another encoder"):
+        et.fit(three, config, et.SphericalHarmonics(5), resume_from=tmp_path)
+    with pytest.raises(ValueError, match="unknown encoding 'siren'"):
+        et.fit(three, config, "siren")
 
 
 def test_a_finished_run_resumes_to_itself_or_continues(three, fit, saved, melt):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import Array, hold_out, stream, unit_vectors
-from earthtie_lite.encoders import JoinedEncoders, SphericalHarmonics, UnitVectors
+from earthtie_lite.encoders import JoinedEncoders
+from earthtie_lite.encodings import SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
 from earthtie_lite.modalities import NAMES, PATCH_PIXELS, Modality, load_sample, thinned_names

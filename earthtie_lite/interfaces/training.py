@@ -86,7 +86,7 @@ BATCH, BATCHES = 2048, 4  # default pairs per batch; least number of batches per
 @click.option("--learning-rate", default=1e-3, type=click.FloatRange(min=0, min_open=True))
 @click.option(
     "--val-fraction",
-    default=0.1,
+    default=0.15,
     type=click.FloatRange(0, 0.5),
     help="Fraction of the land held out to monitor the loss.",
 )

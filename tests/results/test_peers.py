@@ -10,7 +10,7 @@ import torch
 
 from earthtie_lite import sample as embedded
 from earthtie_lite.coords import sample_sphere, to_lonlat, unit_vectors
-from earthtie_lite.encoders import SphericalHarmonics
+from earthtie_lite.encodings import SphericalHarmonics
 from earthtie_lite.results import peers
 from earthtie_lite.results.peers import load_geoclip, smooth_features
 
