@@ -245,7 +245,9 @@ pd.Series(foreign, name="negatives from other modalities").round(4).to_frame()
 # the three modalities are not joined, but each modality forms a batch of its own? Predict before you compute.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-fresh = et.train.new_run(list(sample.values()), train_rows, config, None).model.eval()
+fresh = et.train.new_run(
+    list(sample.values()), train_rows, config, et.SphericalHarmonics(10)
+).model.eval()
 data = et.train.load_data(fresh, list(sample.values()))
 with torch.no_grad():
     joint = et.train.tied_loss(fresh, data, batch, config).item()

@@ -132,10 +132,10 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# ## Try it: four ways to describe a place
+# ## Try it: five ways to predict at a place
 #
-# Who compares only trained encoders with each other cannot tell what training taught. So three of these four rows have never
-# seen an image, a light or a name. The encoder has a {term}`skip connection`, the untrained one too.
+# Who compares only trained encoders with each other cannot tell what training taught. So four of these five rows have never
+# seen an image, a light or a name. The encoder has a {term}`skip connection`, the untrained one too. "IDW 5" has no embedding at all: the five nearest labels, weighted by their inverse distance.
 
 # %%
 torch.manual_seed(0)
@@ -152,6 +152,7 @@ z = {
     "harmonics": et.SphericalHarmonics(10)(places),
     "untrained": encoder.embed(places),
     "MELT": et.fit(sample, melt, encoder).model.embed(places),
+    "IDW 5": et.probes.Interpolation(5),
 }
 
 # %%
@@ -184,6 +185,7 @@ report = report[~bare | report["embedding"].str.startswith(("untrained", melt3))
 # %% [markdown]
 # | row | what it is |
 # | --- | --- |
+# | IDW | the 5 or 50 nearest labels, weighted by inverse distance, without an embedding |
 # | coordinates | the place as a point on the unit sphere: by ridge, its 5 nearest labels, boosted trees |
 # | harmonics | {term}`spherical harmonics`, the fixed input of the encoder |
 # | density | distances to the nearest place names: what the positions of a modality give away |
@@ -206,7 +208,13 @@ table_1 = tables.intervals(pd.concat([*bent, usual]), ["task"])
 
 # %%
 table_1["cell"] = tables.as_text(table_1)
-order = ["coordinates", *bent[0]["embedding"].unique(), *bent[1]["embedding"].unique()]
+order = [
+    "IDW 5",
+    "IDW 50",
+    "coordinates",
+    *bent[0]["embedding"].unique(),
+    *bent[1]["embedding"].unique(),
+]
 order += ["harmonics", "density", "observations", "GeoCLIP", "untrained", "untrained, no skip"]
 order += ["satellite", "lights", "text", "ensemble"]
 pairs = ["satellite+lights", "satellite+text", "lights+text"]

@@ -64,7 +64,7 @@ runs = {
     "MELT": et.fit(sample, melt, harmonics),
 }
 
-# %% mystnb={"figure": {"name": "fig-07-losses", "caption": "SALT's training loss is a saw, MELT's is smooth. On held-out blocks MELT ends lower on satellite, SALT on text. Above: each step, SALT coloured by active modality. Below: held-out, after each epoch. Rate 0.001, one seed."}, "image": {"alt": "Two columns. Left, SALT: three interleaved bands of training loss above, three jagged held-out curves below. Right, MELT: one smooth falling curve above, three smooth held-out curves below."}}
+# %% mystnb={"figure": {"name": "fig-07-losses", "caption": "SALT's training loss is a saw, MELT's is smooth. On held-out blocks MELT ends lower on satellite; on lights and text both end alike. Above: each step, SALT coloured by active modality. Below: held-out, after each epoch. Rate 0.001, one seed."}, "image": {"alt": "Two columns. Left, SALT: three interleaved bands of training loss above, three jagged held-out curves below. Right, MELT: one smooth falling curve above, three smooth held-out curves below."}}
 figure, axes = plt.subplots(2, 2, figsize=(9, 5), sharex=True, sharey="row", layout="constrained")
 for column, (method, run) in zip(axes.T, runs.items()):
     et.maps.draw_curves(column, run.history)

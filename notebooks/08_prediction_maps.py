@@ -304,7 +304,7 @@ seam = pd.DataFrame(
 ).T
 seam.style.format("{:.3f} m")
 
-# %% mystnb={"figure": {"name": "fig-08-seam", "caption": "No step at the date line, though MELT is furthest from the truth here: predictions along the Arctic Circle through Chukotka, from 160 degrees east to 160 degrees west. Truth over land only. 729 labels, one trained seed."}, "image": {"alt": "Three smooth lines cross a dashed vertical line at 180 degrees without a step, beside a jagged grey line of true heights."}}
+# %% mystnb={"figure": {"name": "fig-08-seam", "caption": "No step at the date line, in no row: predictions along the Arctic Circle through Chukotka, from 160 degrees east to 160 degrees west. Truth over land only. 729 labels, one trained seed."}, "image": {"alt": "Three smooth lines cross a dashed vertical line at 180 degrees without a step, beside a jagged grey line of true heights."}}
 east = np.linspace(160, 200, 201)
 along = np.c_[(east + 180) % 360 - 180, np.full_like(east, 66.5)]
 height = et.sample.raster("elevation").at(along)[:, 0].astype(float)

@@ -101,8 +101,8 @@ def tell(table, by):
 subsets = ["satellite", "lights", "text", "ensemble"]
 subsets += [f"MELT {pair}" for pair in ("satellite+lights", "satellite+text", "lights+text")]
 subsets += [melt3]
-rows = ["coordinates", "harmonics", "GeoCLIP", "untrained", *subsets]
-rows += [f"{name}, no skip" for name in rows[3:]]
+rows = ["IDW 5", "coordinates", "harmonics", "GeoCLIP", "untrained", *subsets]
+rows += [f"{name}, no skip" for name in rows[4:]]
 both = tables.pick(report, task=main, embedding=rows, split=["block", "random"])
 table = tables.intervals(both, ["split", "task"]).assign(cell=tables.as_text)
 nearby = table["split"] == "random"
@@ -392,7 +392,7 @@ places = tasks["elevation"].lonlat
 config = et.TrainConfig(
     epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate, seed=0
 )
-live = {}
+live = {"IDW 5": et.probes.Interpolation(5)}
 for name, (make, skip) in {
     "no skip": (et.LocationEncoder, 0),
     "skip beside": (et.LocationEncoder, 10),

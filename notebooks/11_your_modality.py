@@ -153,7 +153,8 @@ figure
 # %%
 tasks = scoring.labelled(size.n_task)
 where = tasks["country"].lonlat
-z = {"coordinates": et.UnitVectors()(where), "harmonics": et.SphericalHarmonics(10)(where)}
+z = {"IDW 5": et.probes.Interpolation(5), "coordinates": et.UnitVectors()(where)}
+z |= {"harmonics": et.SphericalHarmonics(10)(where)}
 z |= {"untrained": encoder.embed(where)}
 z |= {name: run.model.embed(where) for name, run in runs.items()}
 ways = [Evaluation(split, (size.n_labels,)) for split in ("block", "random")]

@@ -211,6 +211,7 @@ tasks = scoring.labelled(size.n_task, paper)
 places = tasks["country"].lonlat
 torch.manual_seed(0)
 z = {
+    "IDW 5": et.probes.Interpolation(5),
     "coordinates": et.UnitVectors()(places),
     "harmonics": et.SphericalHarmonics(10)(places),
     "untrained": et.LocationEncoder(et.SphericalHarmonics(10)).embed(places),
@@ -246,7 +247,7 @@ report = tables.read_sums("report")
 melt3, salt3 = "MELT satellite+lights+text", "SALT satellite+lights+text"
 names = {"satellite": "satellite alone", melt3: "MELT, three", salt3: "SALT, three"}
 plain = {"observations": "MOSAIKS", "GeoCLIP": "GeoCLIP"}
-trivial = ["coordinates", "harmonics", "untrained"]
+trivial = ["IDW 5", "coordinates", "harmonics", "untrained"]
 picked = {"task": main, "n_labels": 729, "split": ["block", "random"]}
 trained = tables.pick(report, recipe="paper", embedding=list(names), **picked)
 others = tables.pick(report, embedding=[*plain, *trivial], **picked)

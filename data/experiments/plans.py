@@ -3,6 +3,7 @@
 import functools
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,10 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
     """Return how a row is scored: two budgets for choices, all evaluations for the report."""
     if stage == "development":
         return [Evaluation(budgets=(MAIN, 9 * MAIN))]
+    probe: Any = "ridge"
+    if row.kind.startswith("IDW"):
+        probe = Interpolation(int(row.kind.split()[1]))
     if stage in MANY:
-        probe: Any = "ridge"
-        if row.kind.startswith("IDW"):
-            probe = Interpolation(int(row.kind.split()[1]))
         found = [Evaluation(budgets=(MAIN, 9 * MAIN), probe=probe, near_ties=NEAR_TIES)]
         found.append(Evaluation("random", probe=probe, near_ties=NEAR_TIES))
         if stage == "growth":
@@ -86,7 +87,7 @@ def evaluations(row: Embedding, stage: str) -> list[Evaluation]:
         return found
     if stage == "bottleneck":
         return _bottleneck_evaluations(row)
-    found = list(STANDARD)
+    found = [replace(how, probe=probe) for how in STANDARD]
     checked = row.kind in ("harmonics", "GeoCLIP", "untrained", "coordinates", TRAINED)
     if checked and row.modalities in ((), ("satellite",), NAMES) and row.setting == SETTINGS[0]:
         found += ROBUSTNESS

@@ -43,13 +43,12 @@ def read_growth(**where: Any) -> "pd.DataFrame":
     """Return the sums of the stage "growth", by default in blocks at 729 labels.
 
     The column ``embedding`` tells families and resolutions of encoders apart:
-    "MELT lights+text, 20 degrees". Rows of labels interpolated count as scored by ridge.
+    "MELT lights+text, 20 degrees".
     """
     sums = read_sums("growth")
     label = sums["recipe"].str.replace(r", (dropout|rate) .*", "", regex=True)
     made = (sums["method"] != "") | (sums["embedding"] == "untrained")
     sums["embedding"] = sums["embedding"].where(~made, sums["embedding"] + ", " + label)
-    sums["probe"] = "ridge"
     return pick(sums, recipe=None, **where)
 
 
@@ -77,35 +76,43 @@ def slope(label: str = "20 degrees") -> dict[str, float]:
     return weigh({k: (k - middle) / spread for k in sizes}, label)
 
 
+def along(label: str = "20 degrees") -> dict[int, dict[str, float]]:
+    """Return the weight of each embedding in the mean over the orders, by number of modalities."""
+    return {k: weigh({k: 1.0}, label) for k in range(1, len(ALL) + 1)}
+
+
 def curve(
-    sums: "pd.DataFrame", tasks: Iterable[str], labels: Iterable[str] = ("20 degrees",)
+    sums: "pd.DataFrame",
+    tasks: Iterable[str],
+    lines: Mapping[str, Mapping[int, Mapping[str, float]]],
 ) -> "pd.DataFrame":
-    """Return the score against the number of modalities, averaged over the orders.
+    """Return scores against the number of modalities.
 
     Parameters
     ----------
     sums : DataFrame
         From :func:`read_growth`.
     tasks : iterable of str
-    labels : iterable of str
-        Encoders that have every order: "20 degrees", "40 degrees".
+        "independent" is the mean over the independent tasks.
+    lines : mapping of str to mapping of int to mapping of str to float
+        By the name of a line and the number of modalities the weight of each embedding:
+        ``{"one encoder": along(), "ensemble": {7: {"ensemble of 7, 20 degrees": 1.0}}}``.
 
     Returns
     -------
     DataFrame
-        Columns task, embedding (the label), modalities, mean, low, high: as
-        :func:`~earthtie_lite.results.charts.curves` takes them. A task "independent" is the mean
-        over the independent tasks.
+        Columns task, embedding (the line), modalities, mean, low, high: as
+        :func:`~earthtie_lite.results.charts.curves` takes them.
     """
     import pandas as pd
 
     rows = []
     for task in tasks:
         some = INDEPENDENT if task == "independent" else (task,)
-        for label in labels:
-            for k in range(1, len(ALL) + 1):
-                found = contrast(sums, dict.fromkeys(some, weigh({k: 1.0}, label)))
-                place = {"task": task, "embedding": label, "modalities": k}
+        for name, points in lines.items():
+            for k, weights in points.items():
+                found = contrast(sums, dict.fromkeys(some, weights))
+                place = {"task": task, "embedding": name, "modalities": k}
                 rows.append(place | {"mean": found["difference"], **found})
     return pd.DataFrame(rows).drop(columns=["difference", "p"])
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def labelled(
 
 
 def score(
-    z: NDArray[Any],
+    z: NDArray[Any] | Interpolation,
     tasks: Mapping[str, Task],
     seed: int,
     stage: str,
@@ -140,8 +140,8 @@ def score(
 
     Parameters
     ----------
-    z : array, shape (N, D)
-        Finite embeddings of the tasks' places.
+    z : array, shape (N, D), or Interpolation
+        Finite embeddings of the tasks' places; or the labels are interpolated, without a probe.
     tasks : mapping of str to Task
         Tasks with the same places.
     seed : int
@@ -168,6 +168,9 @@ def score(
     places = next(iter(tasks.values())).lonlat
     if any(not np.array_equal(task.lonlat, places) for task in tasks.values()):
         raise ValueError("the tasks must have the same places: see labelled()")
+    if isinstance(z, Interpolation):
+        evaluations = [replace(how, probe=z) for how in evaluations]
+        z = z(places)
     array = np.asarray(z)
     if array.ndim != 2 or len(array) != len(places):
         raise ValueError(f"expected embeddings of {len(places)} places, got {array.shape}")

@@ -79,10 +79,11 @@ def read_sums(stage: str, root: str | Path | None = None) -> "pd.DataFrame":
     DataFrame
         Columns task, split, probe, grid, n_labels, penalty and those of
         :func:`~earthtie_lite.results.intervals.cell_sums`; of the run: embedding, method,
-        modalities, setting, recipe, seed.
+        modalities, setting, recipe, seed. Rows of labels interpolated count as scored by ridge.
     """
     about = ["embedding", "method", "modalities", "setting", "recipe", "seed"]
-    return _read_table(stage, "sums", root, about)
+    sums = _read_table(stage, "sums", root, about)
+    return sums.assign(probe=sums["probe"].replace("IDW", "ridge"))
 
 
 def read_histories(stage: str, root: str | Path | None = None) -> "pd.DataFrame":

@@ -7,7 +7,16 @@ import pytest
 from earthtie_lite.coords import stream
 from earthtie_lite.modalities import ALL, NAMES
 from earthtie_lite.results import growth
-from earthtie_lite.results.growth import KIN, ORDERS, curve, embedding_of, endpoints, gain, slope
+from earthtie_lite.results.growth import (
+    KIN,
+    ORDERS,
+    along,
+    curve,
+    embedding_of,
+    endpoints,
+    gain,
+    slope,
+)
 from earthtie_lite.results.intervals import contrast
 from earthtie_lite.results.scoring import GROWTH_TASKS, INDEPENDENT, PAPER_TASKS
 
@@ -53,7 +62,10 @@ def test_the_curve_is_the_mean_over_the_orders_of_sets_of_a_size():
     scores = {name: 0.3 + 0.01 * name.count("+") for name in slope()}
     odd = embedding_of(ORDERS[0][:3])
     scores[odd] += 0.08
-    table = curve(sums_of(scores), ["airports", "independent"])
+    lines = {"one": along(), "odd": {3: {odd: 1.0}}}
+    table = curve(sums_of(scores), ["airports", "independent"], lines)
+    np.testing.assert_allclose(table.query("embedding == 'odd'")["mean"], scores[odd])
+    table = table[table["embedding"] == "one"]
     for task, part in table.groupby("task"):
         expected = 0.3 + 0.01 * np.arange(7) + 0.08 / 4 * (np.arange(7) == 2)
         np.testing.assert_allclose(part["mean"], expected, atol=1e-9, err_msg=task)
