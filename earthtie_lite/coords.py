@@ -285,9 +285,14 @@ def within_blocks(
     first = np.cumsum(columns) - columns
     rows = np.searchsorted(first, chosen, side="right") - 1
     lats = np.arcsin(np.clip(edges, -1.0, 1.0))
-    lon, lat = np.radians(places).T
+    all_lon, all_lat = np.radians(places).T
+    reach = distance_km / EARTH_RADIUS_KM
     near = np.zeros(len(places), dtype=bool)
     for block, row in zip(chosen, rows):
+        # Most places are too far north or south; the margin is for rounding.
+        south, north = lats[row] - reach - 1e-8, lats[row + 1] + reach + 1e-8
+        close = np.flatnonzero((all_lat >= south) & (all_lat <= north) & ~near)
+        lon, lat = all_lon[close], all_lat[close]
         half = np.pi / columns[row]
         middle = -np.pi + (2 * (block - first[row]) + 1) * half
         # The nearest point of a block is due north or south, or on the nearer of its meridians.
@@ -296,7 +301,7 @@ def within_blocks(
         foot = np.arctan2(np.sin(lat), np.cos(lat) * np.cos(turn))
         foot = np.clip(foot, lats[row], lats[row + 1])
         cosine = np.sin(lat) * np.sin(foot) + np.cos(lat) * np.cos(foot) * np.cos(turn)
-        near |= cosine >= np.cos(distance_km / EARTH_RADIUS_KM)
+        near[close] = cosine >= np.cos(reach)
     return near
 
 

@@ -55,14 +55,14 @@ class Raster:
 
     def at(self, lonlat: ArrayLike) -> NDArray[Any]:
         """Return the values (N, bands) of the pixels that contain the places."""
-        row, column = self._pixel(as_lonlat(lonlat))
+        row, column = self._pixel(*as_lonlat(lonlat).T)
         return self.values[:, row, column].T
 
-    def _pixel(self, places: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return row and column of the pixel that contains each place (..., 2)."""
+    def _pixel(self, lon: Array, lat: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the row of each latitude and the column of each longitude."""
         height, width = self.values.shape[1:]
-        row = np.floor((90.0 - places[..., 1]) / self.spacing_deg).astype(np.int64)
-        column = np.floor((places[..., 0] + 180.0) / self.spacing_deg).astype(np.int64)
+        row = np.floor((90.0 - lat) / self.spacing_deg).astype(np.int64)
+        column = np.floor((lon + 180.0) / self.spacing_deg).astype(np.int64)
         return np.clip(row, 0, height - 1), column % width  # columns wrap at the date line
 
     def patches(self, lonlat: ArrayLike, size: int) -> NDArray[Any]:
@@ -86,11 +86,9 @@ class Raster:
         side_deg = PATCH_KM / 111.195  # km in one degree of the mean sphere
         offset = ((np.arange(size) + 0.5) / size - 0.5) * side_deg
         stretch = 1.0 / np.maximum(np.cos(np.radians(places[:, 1])), 0.05)
-        positions = np.empty((len(places), size, size, 2))
-        positions[..., 0] = (places[:, 0, None] + offset * stretch[:, None])[:, None, :]
-        positions[..., 1] = (places[:, 1, None] - offset)[:, :, None]
-        row, column = self._pixel(positions)
-        return np.moveaxis(self.values[:, row, column], 0, 1)
+        lon, lat = places[:, :1] + offset * stretch[:, None], places[:, 1:] - offset  # (N, size)
+        row, column = self._pixel(lon, lat)
+        return np.moveaxis(self.values[:, row[:, :, None], column[:, None, :]], 0, 1)
 
 
 @functools.cache

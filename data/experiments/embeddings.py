@@ -16,7 +16,14 @@ from earthtie_lite.encoders import JoinedEncoders
 from earthtie_lite.encodings import SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
-from earthtie_lite.modalities import NAMES, PATCH_PIXELS, Modality, load_sample, thinned_names
+from earthtie_lite.modalities import (
+    ALL,
+    NAMES,
+    PATCH_PIXELS,
+    Modality,
+    load_sample,
+    thinned_names,
+)
 from earthtie_lite.model import EarthTie
 from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features
@@ -108,10 +115,16 @@ def observed(row: Embedding) -> dict[str, Modality]:
     if row.recipe.places:
         sample = load_arranged(row.recipe.places, row.recipe.n, row.seed)
         return {name: sample[name] for name in row.modalities}
-    exclude = in_report_half if row.setting == "inductive" else None
-    direct = row.recipe.text and "text" in row.modalities
-    names = {"text": CharacterNGrams(direct=True)} if direct else None
-    return load_sample(row.recipe.n, row.seed, row.modalities, exclude, names)
+    some = (row.recipe.n, row.seed, row.setting == "inductive", bool(row.recipe.text))
+    return {name: _modality(name, *some) for name in row.modalities}
+
+
+@functools.lru_cache(maxsize=len(ALL))
+def _modality(name: str, n: int, seed: int, inductive: bool, direct: bool) -> Modality:
+    """Load a modality of the sample, which the rows of a seed share."""
+    exclude = in_report_half if inductive else None
+    names = {"text": CharacterNGrams(direct=True)} if direct and name == "text" else None
+    return load_sample(n, seed, [name], exclude, names)[name]
 
 
 def untrained(row: Embedding) -> EarthTie:

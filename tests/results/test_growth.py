@@ -106,7 +106,7 @@ def test_rows_of_all_families_and_interpolated_labels_can_be_compared(monkeypatc
     plain = sums["embedding"].isin(["untrained", "IDW 5"])
     sums = sums.assign(method=np.where(plain, "", "melt"), n_labels=729)
     sums = sums.assign(split="block", grid="1000 km", setting="transductive", recipe="grown")
-    sums["probe"] = np.where(sums["embedding"] == "IDW 5", "IDW", "ridge")
+    sums["probe"] = "ridge"
     sums.loc[sums["embedding"] == "b", "recipe"] = "residual, dropout 0, rate 0.001"
     monkeypatch.setattr(growth, "read_sums", lambda stage: {"growth": sums}[stage])
     found = growth.read_growth()

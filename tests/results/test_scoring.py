@@ -1,5 +1,7 @@
 """Scoring by the protocol: what is perfect, what is nothing, and that a leak is caught."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +148,8 @@ def test_interpolation_is_scored_like_an_embedding_and_ties_go_to_the_larger_pen
     for split, least in (("random", 0.6), ("block", 0.3)):
         how = Evaluation(split, (243,), Interpolation(5), tasks=("country",))
         sums = score(Interpolation(5)(lonlat), tasks, 0, "report", [how])
+        usual = score(Interpolation(5), tasks, 0, "report", [replace(how, probe="ridge")])
+        pd.testing.assert_frame_equal(usual, sums)
         assert set(sums["probe"]) == {"IDW"}
         assert least < mean(sums) < least + 0.3
     plain, near = (
