@@ -71,9 +71,8 @@ class LocationEncoder(nn.Module):
         network: Network | None = None,
     ) -> None:
         super().__init__()
-        recommended = encoding is None
-        network = ("residual" if recommended else "siren") if network is None else network
-        skip = (10 if recommended else 0) if skip is None else skip
+        network = ("residual" if encoding is None else "siren") if network is None else network
+        skip = (10 if encoding is None else 0) if skip is None else skip
         for name, value in (("width", width), ("depth", depth), ("out_dim", out_dim)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")

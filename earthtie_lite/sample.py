@@ -86,8 +86,7 @@ class Raster:
         side_deg = PATCH_KM / 111.195  # km in one degree of the mean sphere
         offset = ((np.arange(size) + 0.5) / size - 0.5) * side_deg
         stretch = 1.0 / np.maximum(np.cos(np.radians(places[:, 1])), 0.05)
-        lon, lat = places[:, :1] + offset * stretch[:, None], places[:, 1:] - offset  # (N, size)
-        row, column = self._pixel(lon, lat)
+        row, column = self._pixel(places[:, :1] + offset * stretch[:, None], places[:, 1:] - offset)
         return np.moveaxis(self.values[:, row[:, :, None], column[:, None, :]], 0, 1)
 
 

@@ -16,14 +16,7 @@ from earthtie_lite.encoders import JoinedEncoders
 from earthtie_lite.encodings import SphericalHarmonics, UnitVectors
 from earthtie_lite.features import CharacterNGrams, RandomConvolutions, encode
 from earthtie_lite.files import cached, sha256
-from earthtie_lite.modalities import (
-    ALL,
-    NAMES,
-    PATCH_PIXELS,
-    Modality,
-    load_sample,
-    thinned_names,
-)
+from earthtie_lite.modalities import ALL, NAMES, PATCH_PIXELS, Modality, load_sample, thinned_names
 from earthtie_lite.model import EarthTie
 from earthtie_lite.probes import Interpolation
 from earthtie_lite.results.peers import density, load_geoclip, smooth_features

@@ -146,11 +146,10 @@ def endpoints(
     asked["seven - ensemble"] = {seven: 1.0, f"ensemble of 7, {label}": -1.0}
     asked["finer: at seven - at three"] = gain("40 degrees")
     asked["another family: at seven - at three"] = gain(family)
-    rows = [
+    table = pd.DataFrame(
         {"endpoint": name, **contrast(sums, {t: w.get(t, w) for t in INDEPENDENT})}
         for name, w in asked.items()
-    ]
-    table = pd.DataFrame(rows)
+    )
     return table.assign(holm=holm(table["p"]))
 
 
