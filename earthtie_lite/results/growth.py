@@ -112,9 +112,8 @@ def curve(
         for name, points in lines.items():
             for k, weights in points.items():
                 found = contrast(sums, dict.fromkeys(some, weights))
-                place = {"task": task, "embedding": name, "modalities": k}
-                rows.append(place | {"mean": found["difference"], **found})
-    return pd.DataFrame(rows).drop(columns=["difference", "p"])
+                rows.append((task, name, k, found["difference"], found["low"], found["high"]))
+    return pd.DataFrame(rows, columns=["task", "embedding", "modalities", "mean", "low", "high"])
 
 
 def endpoints(
