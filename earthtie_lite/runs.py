@@ -219,7 +219,7 @@ def load_pretrained(name: str | Path = "earth") -> EarthTie | JoinedEncoders:
     Parameters
     ----------
     name : str or path
-        "earth" learned seven modalities and has the best scores; "earth-independent" left out
+        "earth", the default, learned seven modalities; "earth-independent" left out
         elevation, climate zones and land cover, for those who predict these. "melt", "salt",
         "satellite" and "melt3" (three trainings of MELT, joined) are those of the book. All but
         "melt3" compare places with observations, such as names. The card of each, next to its
