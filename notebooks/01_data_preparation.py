@@ -342,8 +342,8 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# {numref}`fig-01-blocks` shows the three parts. The blocks were drawn at random, and they are uneven: they hold about a fifth of Europe and of North America and
-# about a tenth of the other continents. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
+# {numref}`fig-01-blocks` shows the three parts. The blocks were drawn at random, and they are uneven: they hold about 17 % of the land of Europe and of North America and
+# 8 or 9 % of that of the other continents. Every number that is fitted to data must come from the training part alone. That includes the modest ones: the mean and the spread by which
 # features are standardised, and the windows that became filters. Otherwise the held-out part leaks into what
 # it is meant to judge.
 

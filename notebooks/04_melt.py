@@ -27,7 +27,7 @@
 # - **Data** three {term}`unpaired` modalities of the embedded sample:
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md),
 #   [place names](../data/cards/places.md).
-# - **Time** about 1 minute on two cores; a GPU is used if there is one, and was not timed.
+# - **Time** about 2 minutes on two cores; a GPU is used if there is one, and was not timed.
 # :::
 
 # %% tags=["parameters"]
@@ -116,7 +116,7 @@ pd.DataFrame(
 #
 # A callback redraws the curves after each epoch while you wait.
 
-# %% mystnb={"figure": {"name": "fig-04-curves", "caption": "MELT's training loss falls; on held-out blocks satellite falls furthest, text falls in the first epochs alone, lights stay near log 256 = 5.55 nats. Above: last step of each epoch. Below: at most 256 candidates. 20,000 pairs each, one seed."}, "image": {"alt": "Two panels of curves over pairs seen. The training loss falls, with one small rise. Below it the held-out loss of satellite falls furthest and wavers at the end, that of text falls early and then rises slowly, that of lights hardly changes."}}
+# %% mystnb={"figure": {"name": "fig-04-curves", "caption": "MELT's training loss falls; on held-out blocks satellite falls furthest, text falls in the first epochs alone, lights stay near log 256 = 5.55 nats. Above: last step of each epoch. Below: at most 256 candidates. 20,000 pairs each, one seed."}, "image": {"alt": "Two panels of curves over pairs seen. The training loss falls, with two small rises. Below it the held-out loss of satellite falls furthest and wavers at the end, that of text falls early and then stays level, that of lights hardly changes."}}
 run = et.fit(sample, config, et.SphericalHarmonics(10), callback=et.maps.LiveCurves())
 
 # %% tags=["hide-input"]
@@ -195,7 +195,7 @@ tied = run.model.embed_modality("text", names)
 similarity = np.full((len(names), land.size), np.nan)
 similarity[:, land] = run.model.similarity(lonlat[land], tied).T
 
-# %% mystnb={"figure": {"name": "fig-04-words", "caption": "A Slavic and a Spanish name point to different parts of the world. Cosine between a name and every place on land. The gazetteer holds Santa Rosa 48 times and Novoselovo not once. Grid of 1 degree, one seed."}, "image": {"alt": "Two world maps. The left one, for Novoselovo, is bright over Eastern Europe, northern Asia and a strip of West Africa; the right one, for Santa Rosa, is bright over Latin America and the Philippines."}}
+# %% mystnb={"figure": {"name": "fig-04-words", "caption": "A Slavic and a Spanish name point to different parts of the world. Cosine between a name and every place on land. The gazetteer holds Santa Rosa 48 times and Novoselovo not once. Grid of 1 degree, one seed."}, "image": {"alt": "Two world maps. The left one, for Novoselovo, is bright over Eastern Europe, northern Asia and the west of West Africa; the right one, for Santa Rosa, is bright over Latin America and the Philippines."}}
 panels = {name: values.reshape(shape) for name, values in zip(names, similarity)}
 figure = et.maps.prediction_map(panels, "cosine similarity in the tied space", cmap="cividis")
 plt.close(figure)

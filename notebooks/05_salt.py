@@ -92,7 +92,7 @@ pd.Series(
 #
 # Each colour of the upper panel is the active modality.
 
-# %% mystnb={"figure": {"name": "fig-05-salt", "caption": "SALT's raw training loss jumps at every switch, because modalities differ in difficulty. Above: each step, coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three coloured bands of training loss that alternate: lights stay high, text lies in between, satellite falls lowest. Below, held-out losses of the three modalities, that of satellite with small teeth."}}
+# %% mystnb={"figure": {"name": "fig-05-salt", "caption": "SALT's raw training loss jumps at every switch, because modalities differ in difficulty. Above: each step, coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three coloured bands of training loss that alternate: lights stay high, text lies in between, satellite falls lowest. Below, held-out losses of the three modalities, that of satellite with the largest teeth."}}
 run = et.fit(sample, salt, harmonics)
 figure = et.maps.loss_curves(run.history)
 plt.close(figure)
@@ -178,7 +178,7 @@ display(
 other = et.fit(sample, melt, harmonics)
 runs = {"MELT": other, "SALT": run}
 
-# %% mystnb={"figure": {"name": "fig-05-beside", "caption": "At about equal pairs seen MELT ends lower on satellite; on lights and text both end alike. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
+# %% mystnb={"figure": {"name": "fig-05-beside", "caption": "At equal pairs seen MELT ends lower on satellite; on lights and text both end alike. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
 for ax, name in zip(axes, sample):
     for (method, r), colour in zip(runs.items(), ("#000000", "#D55E00")):

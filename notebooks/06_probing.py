@@ -235,7 +235,7 @@ shown.style.set_properties(**{"white-space": "nowrap", "font-size": "85%"})
 #
 # A score at one {term}`label budget` says little. {numref}`fig-06-labels` shows all of them.
 
-# %% mystnb={"figure": {"name": "fig-06-labels", "caption": "With few labels the rows lie far apart, with many they come closer. On population MELT keeps the highest mean of the coloured rows, on elevation GeoCLIP. Report half, blocks; bands: 95 % intervals; grey: other rows."}, "image": {"alt": "Four panels with rising curves over a logarithmic axis of labels from 243 to 59,049. Coloured curves: MELT with all modalities, SALT, satellite alone, ensemble, GeoCLIP, untrained and harmonics; grey curves lie among and below them."}}
+# %% mystnb={"figure": {"name": "fig-06-labels", "caption": "With few labels the rows lie far apart, with many they come closer. On population MELT keeps the highest mean of the coloured rows, on elevation GeoCLIP. Report half, blocks; bands: 95 % intervals; grey: other rows."}, "image": {"alt": "Four panels with rising curves over a logarithmic axis of labels from 243 to 59,049. Coloured curves: MELT with all modalities, SALT, satellite alone, ensemble, GeoCLIP, untrained and harmonics; grey curves lie among and below them, and on country one, of interpolated labels, ends above them all."}}
 curves = tables.intervals(tables.pick(report, task=main, n_labels=None), ["task", "n_labels"])
 curves["task"] = pd.Categorical(curves["task"], main)
 names = [melt3, salt3, "satellite", "ensemble", "GeoCLIP", "untrained", "harmonics"]

@@ -67,7 +67,7 @@ panels = {piece: np.full(shape, np.nan) for piece in pieces}
 for panel, values in zip(panels.values(), model.similarity(cells[land], vectors).T):
     panel[land.reshape(shape)] = values
 
-# %% mystnb={"figure": {"name": "fig-10-pieces", "caption": "Frequent pieces point to the lands of their languages; Llan, rare in the sample, points to Spanish names and misses Wales. Cosine between a piece of a name and every place on land. MELT, one seed."}, "image": {"alt": "Four world maps from dark blue to yellow. Novo is brightest over Russia, stan over Central and South Asia and over Scandinavia, San over Central America, the Pacific coast of South America and the Mediterranean; the map of Llan is much like that of San."}}
+# %% mystnb={"figure": {"name": "fig-10-pieces", "caption": "Novo and San point to the lands of their languages, and to others; Llan, rare in the sample, points where San does, to Southeast Asia too, and misses Wales. Cosine between a piece of a name and every place on land. MELT, one seed."}, "image": {"alt": "Four world maps from dark blue to yellow. Novo is brightest over Eastern Europe and Russia, stan from Turkey to northern India, in East Asia and in North America, San over Central America, the Pacific coast of South America, Iran and Southeast Asia; the map of Llan is much like that of San."}}
 figure = et.maps.prediction_map(panels, "cosine in the tied space", cmap="cividis")
 plt.close(figure)
 figure
@@ -119,7 +119,7 @@ display(
 # - **through a place**: first the place with the largest cosine among 20,000 on land, then the name that lies nearest to that place. Both steps are what
 #   training practised.
 #
-# Two bounds frame them: the candidate **nearest** to the image's true place, the best that location alone allows, and **chance**. Queries and
+# Two rows stand beside them to compare with: the candidate **nearest** to the image's true place, the best that location alone allows, and **chance**. Queries and
 # candidates lie in the report half of the land: 1,000 images, lights or names that no training saw.
 
 # %%

@@ -228,7 +228,7 @@ main = list(scoring.MAIN_TASKS)
 shown.loc[list(z), [(split, task) for split in ("block", "random") for task in main]].round(2)
 
 # %% [markdown]
-# In the stored run MELT and SALT have seen 60 places a modality: what they score is what their random start knows.
+# In the stored run MELT and SALT have seen 60 places a modality: what they score is mostly what their random start knows.
 #
 # ## The paper's numbers, and what was reproduced
 #
