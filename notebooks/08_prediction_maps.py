@@ -321,9 +321,9 @@ plt.close(figure)
 figure
 
 # %%
-land = np.isfinite(height)
+ashore = np.isfinite(height)
 wrong = pd.DataFrame(
-    {name: predict(along)[land] - height[land] for name, predict in probes.items()}
+    {name: predict(along)[ashore] - height[ashore] for name, predict in probes.items()}
 )
 wrong = pd.DataFrame(
     {"too high by": wrong.mean(), "root mean square error": wrong.pow(2).mean() ** 0.5}
