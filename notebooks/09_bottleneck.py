@@ -405,7 +405,7 @@ lines = {"one encoder, 20 degrees": growth.along()}
 lines |= {line: {k: {row: 1.0} for k, row in rows.items()} for line, rows in points.items()}
 grown7 = growth.curve(sums7, ["independent", *independent], lines)
 
-# %% mystnb={"figure": {"name": "fig-09-growth", "caption": "On average over four orders the mean of the independent tasks rises from 0.60 with one modality to 0.65 with seven. Sphere2Vec is level with harmonics at three and ahead of them at seven. Report half, blocks, 729 labels, five seeds; differences below."}, "image": {"alt": "Five panels of scores against the number of modalities, 1 to 7: the mean of four tasks, population, languages, airports, season of turbidity. The line of one encoder rises slowly; points at 3 and 7 are ensembles and other encoders; two level lines are GeoCLIP and the untrained encoder."}}
+# %% mystnb={"figure": {"name": "fig-09-growth", "caption": "Over four orders one encoder rises from 0.60 with one modality to 0.65 with seven. All other points at three have satellite, lights, text, where 20 degrees have 0.65 as Sphere2Vec has; at seven Sphere2Vec is ahead. Report half, blocks, 729 labels."}, "image": {"alt": "Five panels of scores against the number of modalities, 1 to 7: the mean of four tasks, population, languages, airports, season of turbidity. The line of one encoder rises slowly; points at 3 and 7 are ensembles and other encoders; two level lines are GeoCLIP and the untrained encoder."}}
 named = {name: name for name in lines}
 figure = charts.curves(grown7, named, "modalities", "modalities", log=False, bands=False)
 plt.close(figure)
