@@ -86,9 +86,8 @@ config = et.TrainConfig(
 )
 train_rows, val_rows = et.train.split_rows([satellite], config)
 torch.manual_seed(et.coords.torch_seed("weights", config.seed))
-untrained = et.train.new_run(
-    [satellite], train_rows, config, et.SphericalHarmonics(10)
-).model.eval()
+start = et.train.new_run([satellite], train_rows, config, et.SphericalHarmonics(10))
+untrained = start.model.eval()
 
 
 # %%

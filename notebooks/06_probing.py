@@ -141,7 +141,6 @@ figure
 torch.manual_seed(0)
 encoder = et.LocationEncoder(et.SphericalHarmonics(10), skip=10)
 melt = et.TrainConfig(
-    method="melt",
     epochs=size.passes,
     batch_size=size.batch_size,
     learning_rate=size.learning_rate,
@@ -208,13 +207,8 @@ table_1 = tables.intervals(pd.concat([*bent, usual]), ["task"])
 
 # %%
 table_1["cell"] = tables.as_text(table_1)
-order = [
-    "IDW 5",
-    "IDW 50",
-    "coordinates",
-    *bent[0]["embedding"].unique(),
-    *bent[1]["embedding"].unique(),
-]
+order = ["IDW 5", "IDW 50", "coordinates"]
+order += [*bent[0]["embedding"].unique(), *bent[1]["embedding"].unique()]
 order += ["harmonics", "density", "observations", "GeoCLIP", "untrained", "untrained, no skip"]
 order += ["satellite", "lights", "text", "ensemble"]
 pairs = ["satellite+lights", "satellite+text", "lights+text"]
