@@ -250,7 +250,7 @@ def test_every_figure_has_a_number_a_caption_and_an_alternative_text(source):
         assert len(about.get("figure", {}).get("caption", "").split()) >= 5, where
         assert len(about.get("image", {}).get("alt", "").split()) >= 5, where
         assert f"{{numref}}`{name}`" in text, f"the text does not mention {name}"
-        assert sum("image/png" in o.get("data", {}) for o in cell.outputs) == 1, where
+        assert ["image/png" in o.get("data", {}) for o in cell.outputs] == [True], where
 
 
 @notebook
