@@ -37,9 +37,8 @@ def world(panels: int = 1, columns: int = 1, width: float = 8.0) -> tuple[Figure
     figure, axes : Figure, list of GeoAxes
     """
     rows = -(-panels // columns)
-    figure = plt.figure(
-        figsize=(width, rows * (0.52 * width / columns + 0.35)), layout="constrained"
-    )
+    height = rows * (0.52 * width / columns + 0.35)
+    figure = plt.figure(figsize=(width, height), layout="constrained")
     axes = []
     for panel in range(panels):
         ax: Any = figure.add_subplot(rows, columns, panel + 1, projection=ccrs.EqualEarth())
@@ -67,8 +66,7 @@ def points_map(
         colour = COLOURS.get(name, CYCLE[i % len(CYCLE)])
         ax.scatter(*places.T, s=size, c=colour, linewidths=0, transform=ccrs.PlateCarree())
         ax.set_title(f"{name}, {len(places):,} places", fontsize=10)
-    if title:
-        figure.suptitle(title)
+    figure.suptitle(title or "")
     return figure
 
 
@@ -81,6 +79,14 @@ def grid(spacing_deg: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
     lon = -180 + (np.arange(2 * height) + 0.5) * 180 / height
     mesh = np.meshgrid(lon, lat)
     return np.stack([m.ravel() for m in mesh], axis=1), (height, 2 * height)
+
+
+def draw_grid(ax: "GeoAxes", values: Any, title: str, **style: Any) -> Any:
+    """Draw values, or colours (H, W, 4), on a global grid, north first; return the mesh."""
+    height, width = values.shape[:2]
+    edges = np.linspace(-180, 180, width + 1), np.linspace(90, -90, height + 1)
+    ax.set_title(title, fontsize=10)
+    return ax.pcolormesh(*edges, values, transform=ccrs.PlateCarree(), rasterized=True, **style)
 
 
 def prediction_map(
@@ -123,19 +129,9 @@ def prediction_map(
         cmap = "PuOr_r"
     colours = plt.get_cmap(cmap).with_extremes(bad=MISSING)
     figure, axes = world(len(arrays), columns=1 if len(arrays) == 1 else 2)
+    style = {"cmap": colours, "vmin": low, "vmax": high}
     for ax, (title, values) in zip(axes, arrays.items()):
-        height, width = values.shape
-        mesh = ax.pcolormesh(
-            np.linspace(-180, 180, width + 1),
-            np.linspace(90, -90, height + 1),
-            np.ma.masked_invalid(values),
-            transform=ccrs.PlateCarree(),
-            cmap=colours,
-            vmin=low,
-            vmax=high,
-            rasterized=True,
-        )
-        ax.set_title(title, fontsize=10)
+        mesh = draw_grid(ax, np.ma.masked_invalid(values), title, **style)
     ends = (everything.min() < low) + 2 * (everything.max() > high)
     extend = ("neither", "min", "max", "both")[ends]
     figure.colorbar(
@@ -144,12 +140,49 @@ def prediction_map(
     return figure
 
 
+def colours(z: ArrayLike, lonlat: ArrayLike, like: Any = None) -> NDArray[np.float64]:
+    """Turn embeddings into colours: three principal components as red, green and blue.
+
+    Two places have similar colours if their embeddings are similar in what varies most.
+
+    Parameters
+    ----------
+    z : array, shape (N, D)
+        Embeddings of the cells of a grid.
+    lonlat : array, shape (N, 2)
+        Their centres, in degrees: a cell counts by its area, the cosine of its latitude.
+    like : array, shape (N, 3), optional
+        Colours of the same cells by another embedding: the components are rotated to agree with
+        them as well as they can, which changes colours and no distance between them.
+
+    Returns
+    -------
+    array, shape (N, 3), in [0, 1]: 0.5 is the mean, and 0 and 1 are 2.5 standard deviations away.
+    """
+    weight = np.cos(np.radians(as_lonlat(lonlat)[:, 1:]))
+    z = np.asarray(z, dtype=np.float64) - np.average(z, axis=0, weights=weight[:, 0])
+    components = z @ np.linalg.eigh((weight * z).T @ z)[1][:, :-4:-1]
+    components /= np.sqrt((weight * components**2).sum(axis=0) / weight.sum())
+    if like is not None:  # the orthogonal Procrustes problem
+        left, _, right = np.linalg.svd((weight * components).T @ (like - 0.5))
+        components = components @ left @ right
+    return np.clip(0.5 + components / 5, 0, 1)
+
+
+def colour_map(panels: Mapping[str, NDArray[np.float64]], columns: int = 2) -> Figure:
+    """Draw grids of colours, shape (H, W, 3), as world maps; cells that are NaN stay empty."""
+    figure, axes = world(len(panels), min(columns, len(panels)))
+    for ax, (title, values) in zip(axes, panels.items()):
+        shown = np.concatenate([np.nan_to_num(values), np.isfinite(values[..., :1])], axis=2)
+        draw_grid(ax, shown, title)
+    return figure
+
+
 def loss_curves(history: "pd.DataFrame", title: str | None = None) -> Figure:
     """Draw the training loss of each step above the held-out loss of each modality."""
     figure, axes = plt.subplots(2, 1, figsize=(7.5, 5.2), sharex=True, layout="constrained")
     draw_curves(axes, history)
-    if title:
-        figure.suptitle(title)
+    figure.suptitle(title or "")
     return figure
 
 
@@ -159,10 +192,8 @@ def draw_curves(axes: Sequence[Any], history: "pd.DataFrame") -> None:
     for name in history["modality"].unique():
         active = history["modality"] == name
         # NaN while another modality is active, so that the line has a gap there.
-        loss = history["loss"].where(active)
-        axes[0].plot(
-            pairs, loss, ".-", ms=1.5, lw=1, color=COLOURS.get(name, "#000000"), label=name
-        )
+        loss, style = history["loss"].where(active), {"color": COLOURS.get(name, "#000000")}
+        axes[0].plot(pairs, loss, ".-", ms=1.5, lw=1, label=name, **style)
     ends = history.dropna(subset="val_loss")
     names = [c for c in map(str, history) if c.startswith("val_") and c != "val_loss"]
     for i, column in enumerate(names):
@@ -174,7 +205,7 @@ def draw_curves(axes: Sequence[Any], history: "pd.DataFrame") -> None:
     for ax in axes:
         ax.grid(alpha=0.3)
         if ax.has_data():
-            ax.legend(fontsize=8, frameon=False, ncols=3, loc="upper right")
+            ax.legend(frameon=False, ncols=3, loc="upper right")
 
 
 class LiveCurves:
@@ -204,16 +235,11 @@ def probe_bars(summary: "pd.DataFrame") -> Figure:
     """
     tasks = list(summary["task"].unique())
     names = list(summary["embedding"].unique())
-    figure, axes = plt.subplots(
-        1,
-        len(tasks),
-        figsize=(2.4 * len(tasks) + 1.4, 0.42 * len(names) + 1.5),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
+    size = (2.4 * len(tasks) + 1.4, 0.42 * len(names) + 1.5)
+    figure, axes = plt.subplots(1, len(tasks), figsize=size, sharey=True, layout="constrained")
+    axes = np.atleast_1d(axes)
     styles = {"random": ("o", CYCLE[4], -0.13), "block": ("s", CYCLE[0], 0.13)}
-    for ax, task in zip(axes[0], tasks):
+    for ax, task in zip(axes, tasks):
         for split, (marker, colour, shift) in styles.items():
             rows = summary[(summary["task"] == task) & (summary["split"] == split)]
             if rows.empty:
@@ -225,8 +251,8 @@ def probe_bars(summary: "pd.DataFrame") -> Figure:
         ax.set_title(task, fontsize=10)
         ax.set_xlabel(summary.loc[summary["task"] == task, "metric"].iloc[0])
         ax.grid(axis="x", alpha=0.3)
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].invert_yaxis()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=8)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=2, frameon=False)
     return figure

@@ -20,13 +20,13 @@
 #
 # :::{admonition} About this notebook
 # :class: tip
-# - **You will be able to** train with SALT, tell a spike from a change of task, and compare two methods at
+# - **You will be able to** turn MELT into SALT, say which weights train and which rest, tell a spike from a change of task, and compare two methods at
 #   equal pairs seen.
 # - **Prerequisites** [MELT](04_melt.ipynb).
 # - **Data** three {term}`unpaired` modalities of the embedded sample:
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md),
 #   [place names](../data/cards/places.md).
-# - **Time** about 4 minutes on two cores, for three trainings.
+# - **Time** about 15 minutes to read, 6 minutes to run on two cores, for three trainings.
 # :::
 
 # %% tags=["parameters"]
@@ -45,71 +45,138 @@ size = et.profile(profile)
 sample = et.load_sample(n=size.n, seed=0)
 
 # %% [markdown]
-# ## The method
+# ## Two changed lines
 #
 # | | MELT | SALT |
 # | --- | --- | --- |
 # | a batch | pairs of every modality | pairs of one modality |
-# | over time | the same in every step | the active modality changes at each epoch boundary |
+# | over time | the same mixture in every step | the active modality changes at each epoch boundary |
 # | {term}`negatives` | from all modalities | from the active one |
 #
-# The location encoder is trained throughout, by whichever modality is active. A projection head is trained
-# only while its modality is active, and rests in between. Everything else is the same: the loss, the optimiser, the batch
-# size.
-#
-# To compare fairly we give SALT three times the epochs. An epoch of MELT passes over all three modalities, one of SALT
-# over one, so both see equally many pairs.
+# Everything else is the same: the model, the loss, the optimiser, the batch size. So only the function that cuts the batches changes, in the two lines marked below.
+
 
 # %%
+def salt_batches(rows, size, rng, epoch):
+    """Yield the batches of one epoch: pairs of the active modality only."""
+    active = list(rows)[epoch % len(rows)]  # changed: the modalities take turns
+    shares = {active: size}  # changed: the whole batch is of one modality
+    order = {m: rng.permutation(r) for m, r in rows.items()}
+    steps = min(len(r) for r in rows.values()) // max(shares.values())
+    for step in range(steps):
+        yield {m: order[m][step * k : (step + 1) * k] for m, k in shares.items()}
+
+
 melt = et.TrainConfig(
-    method="melt",
-    epochs=size.passes,
-    batch_size=size.batch_size,
-    learning_rate=size.learning_rate,
-    seed=0,
+    method="melt", epochs=size.passes, batch_size=size.batch_size, learning_rate=size.learning_rate
 )
 salt = melt.replace(method="salt", epochs=len(sample) * size.passes)
 
 # %% [markdown]
-# Which head moves when? Train for two epochs of SALT and compare the heads before and after the second.
+# An epoch of MELT passes over all three modalities, one of SALT over one. So SALT gets three times as many epochs, and both see equally many pairs. Here is the loop of the last chapter with the new batches. The loss takes the pairs of one
+# modality as well as those of three.
+
 
 # %%
-harmonics = et.SphericalHarmonics(10)  # on which the paper's encoder is built
-one = et.fit(sample, salt.replace(epochs=1), harmonics)
-two = et.fit(sample, salt.replace(epochs=2), harmonics)
-pd.Series(
-    {
-        name: not torch.equal(
-            one.model.head(name).linear.weight, two.model.head(name).linear.weight
-        )
-        for name in sample
-    },
-    name="moved in the second epoch",
-).to_frame()
+def tied_loss(model, batch):  # as in chapter 04
+    u = model.locate(torch.cat([basis[m][rows] for m, rows in batch.items()]))
+    v = torch.cat([model.observe(m, features[m][rows]) for m, rows in batch.items()])
+    return et.nt_xent(u, v, model.logit_scale)
+
+
+# %%
+def train_epoch(model, optimiser, epoch):
+    """Train for one epoch of SALT; return the loss of each step."""
+    torch.manual_seed(et.coords.torch_seed("dropout", salt.seed, epoch))
+    rng, losses = et.coords.stream("batches", salt.seed, epoch), []
+    for batch in salt_batches(train_rows, salt.batch_size, rng, epoch):
+        loss = tied_loss(model, batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        model.clamp_logit_scale()
+        losses.append(loss.item())
+    return losses
+
 
 # %% [markdown]
-# ## Training
+# ## Who trains, who rests?
 #
-# Each colour of the upper panel is the active modality.
+# The location encoder and the scale are shared: whichever modality is active trains them. A projection takes part in the loss only while its modality is active. Guess what happens to it in between: does AdamW, with its momentum and its weight decay, move it on?
 
-# %% mystnb={"figure": {"name": "fig-05-salt", "caption": "SALT's raw training loss jumps at every switch, because modalities differ in difficulty. Above: each step, coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three coloured bands of training loss that alternate: lights stay high, text lies in between, satellite falls lowest. Below, held-out losses of the three modalities, that of satellite with the largest teeth."}}
+# %%
+harmonics = et.SphericalHarmonics(10)  # the encoding of the paper's encoder
+train_rows, _ = et.train.split_rows(list(sample.values()), salt)
+torch.manual_seed(et.coords.torch_seed("weights", salt.seed))
+model = et.train.new_run(list(sample.values()), train_rows, salt, harmonics).model.train()
+basis = {m: model.encoder.basis(sample[m].lonlat) for m in sample}
+features = {m: torch.from_numpy(sample[m].features) for m in sample}
+optimiser = et.train.adamw(model, salt)
+parts = {"location encoder": model.encoder} | {f"projection of {m}": model.head(m) for m in sample}
+
+# %%
+by_hand, moved = [], {}
+for epoch in range(4):
+    before = {name: next(part.parameters()).clone() for name, part in parts.items()}
+    by_hand += train_epoch(model, optimiser, epoch)
+    moved[f"epoch {epoch + 1}: {list(sample)[epoch % 3]}"] = {
+        name: not torch.equal(before[name], next(part.parameters())) for name, part in parts.items()
+    }
+pd.DataFrame(moved).replace({True: "trains", False: "rests"})
+
+# %% [markdown]
+# A resting projection does not move at all. It has no gradient (`None`, not zero), and AdamW skips such weights: no step, no momentum, no decay. What does move under it is the encoder. When its modality returns, the projection meets places whose vectors
+# have changed. That is how something could be forgotten.
+#
+# ## Training
+
+# %%
 run = et.fit(sample, salt, harmonics)
+apart = np.abs(run.history["loss"].to_numpy()[: len(by_hand)] - by_hand).max()
+print(f"{len(by_hand)} steps by hand and by et.fit: losses differ by {apart:.0e} nats at most")
+
+
+# %% tags=["hide-input"]
+def draw_turns(above, below, history):
+    """Draw who trains, and the loss of each step, coloured by the active modality."""
+    for epoch, rows in history.groupby("epoch"):
+        name, steps = rows["modality"].iloc[0], rows["step"]
+        bar = {"left": steps.min() - 1, "height": 0.8, "color": et.maps.COLOURS[name]}
+        above.barh([0, 1 + list(sample).index(name)], len(rows), edgecolor="white", **bar)
+        label = name if epoch < len(sample) else None
+        below.plot(steps - 0.5, rows["loss"], ".-", color=bar["color"], label=label)
+
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-05-timeline", "caption": "SALT's raw training loss jumps at every switch, because modalities differ in difficulty. The first nine epochs: above, who trains; below, the loss of each step, coloured by the active modality. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three rows of coloured bars: the location encoder trains in all nine epochs, each projection in every third one. Below, the loss of each step: it starts high, then falls within each epoch and jumps at each switch; from the fourth epoch on, lights are highest and satellite lowest."}}
+figure, axes = plt.subplots(
+    2, 1, figsize=(8, 5.4), sharex=True, height_ratios=(1, 2.2), layout="constrained"
+)
+draw_turns(*axes, run.history[run.history["epoch"] < 9])
+axes[0].set_yticks(range(4), ["location encoder", *(f"projection of {m}" for m in sample)])
+axes[0].invert_yaxis()
+axes[0].set_title("who trains")
+axes[1].set(xlabel="step", ylabel="training loss (nats)")
+axes[1].grid(alpha=0.3)
+axes[1].legend(frameon=False, ncols=3)
+plt.close(figure)
+figure
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-05-salt", "caption": "The levels of the three modalities stay apart to the end. Above: training loss of each step, coloured by the active modality. Below: held-out loss of each modality after each epoch. 20,000 pairs a modality, one seed."}, "image": {"alt": "Above, three coloured bands of training loss that alternate: lights stay high, text lies in between, satellite falls lowest. Below, held-out losses of the three modalities, that of satellite with the largest teeth."}}
 figure = et.maps.loss_curves(run.history)
 plt.close(figure)
 figure
 
 # %% [markdown]
-# **Reading.** A jump at every switch is plain to see in {numref}`fig-05-salt`. But a jump of the raw loss alone proves nothing. Lights are
+# A jump at every switch is plain to see in {numref}`fig-05-timeline` and in the whole run ({numref}`fig-05-salt`). But a jump of the raw loss alone proves nothing. Lights are
 # harder to place than daylight images, so the loss *must* change when the question changes. Like has to be compared with like.
-# (The peak in the first steps of all is the start of training at the full learning rate, without a warm-up. MELT has it too.)
-
-# %% [markdown]
+# (The peak in the first steps comes from starting at the full learning rate, without a warm-up. MELT has it, too.)
+#
 # ## What is a spike?
 #
 # Compare a modality with itself: the loss of its first two steps after a switch, minus the loss of its last two steps
 # before it was left. A *spike* means that this difference is positive: something was forgotten in between.
 #
-# Even without any switch the difference is not zero, since a new epoch is a new draw of the same pairs. So we need a control: the
+# Even without any switch the difference is not zero, since a new epoch draws the same pairs in a new order. So we need a control: the
 # same method, the same number of pairs, one modality alone. Its epochs end, but nothing switches.
 
 
@@ -136,7 +203,7 @@ spikes = every.groupby(["run", "modality"])["jump"].describe(percentiles=[0.25, 
 spikes = spikes[["count", "25%", "50%", "75%", "max"]]
 spikes.style.format("{:+.2f}").format("{:.0f}", subset="count")
 
-# %% mystnb={"figure": {"name": "fig-05-jumps", "caption": "How much a modality lost while it was away. One point is one return: loss in its first two steps minus loss in the last two before, in nats; black: median. Top row: never switches. One seed."}, "image": {"alt": "Four rows of points beside a vertical line at zero: lights, satellite and text under SALT, and above them satellite alone without a switch."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-05-jumps", "caption": "How much a modality lost while it was away. One point is one return: loss in its first two steps minus loss in the last two before, in nats; black: median. Top row: never switches. One seed."}, "image": {"alt": "Four rows of points beside a vertical line at zero: lights, satellite and text under SALT, and above them satellite alone without a switch."}}
 figure, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
 groups = list(every.groupby(["run", "modality"])["jump"])
 for y, ((kind, name), values) in enumerate(groups):
@@ -169,6 +236,27 @@ display(
 # %% [markdown]
 # {numref}`fig-05-jumps` holds every return of every modality, so that no median hides a rare spike.
 #
+# **Exercise 1 (write).** Write SALT with a switch after every *step* instead of every epoch, and pass it to `et.fit` as `batches=`. Train for six epochs. Does the held-out loss change more smoothly from epoch to epoch than with the switch after each epoch?
+
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+def by_step(rows, size, rng, epoch=0):
+    """Yield batches of one modality each; the modality changes at every step."""
+    order = {m: rng.permutation(r) for m, r in rows.items()}
+    for step in range(min(map(len, rows.values())) // size):
+        name = list(rows)[step % len(rows)]
+        yield {name: order[name][step * size : (step + 1) * size]}
+
+
+six = salt.replace(epochs=6)
+ways = {"every epoch": None, "every step": by_step}
+ways = {way: et.fit(sample, six, harmonics, batches=b).history for way, b in ways.items()}
+rough = {way: h["val_loss"].dropna().diff().abs().iloc[2:].mean() for way, h in ways.items()}
+# Smoother, as no modality is away for long. Each step still has negatives of one modality only.
+assert size.n < 20_000 or rough["every step"] < rough["every epoch"]
+pd.Series(rough, name="mean change of the held-out loss (nats)").round(3).to_frame()
+
+# %% [markdown]
 # ## SALT beside MELT
 #
 # What counts in the end is not the training loss but what is left after it. {numref}`fig-05-beside` shows both methods
@@ -178,7 +266,7 @@ display(
 other = et.fit(sample, melt, harmonics)
 runs = {"MELT": other, "SALT": run}
 
-# %% mystnb={"figure": {"name": "fig-05-beside", "caption": "At equal pairs seen MELT ends lower on satellite; on lights and text both end alike. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-05-beside", "caption": "At equal pairs seen MELT ends lower on satellite; on lights and text both end alike. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
 for ax, name in zip(axes, sample):
     for (method, r), colour in zip(runs.items(), ("#000000", "#D55E00")):
@@ -214,6 +302,24 @@ table = pd.DataFrame(
 table.round(2)
 
 # %% [markdown]
+# **Exercise 2 (check).** How many pairs have both methods seen at the end? Compute it from the batches and the numbers of epochs, then compare with the
+# histories.
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+rng = np.random.default_rng(0)
+steps = {
+    "MELT": len(list(et.train.melt_batches(train_rows, melt.batch_size, rng))),
+    "SALT": len(list(salt_batches(train_rows, salt.batch_size, rng, 0))),
+}
+expected = {
+    "MELT": melt.epochs * steps["MELT"] * melt.batch_size,
+    "SALT": salt.epochs * steps["SALT"] * salt.batch_size,
+}
+seen = {method: r.history["pairs"].iloc[-1] for method, r in runs.items()}
+assert seen == expected  # equal up to whole batches
+pd.Series(seen, name="pairs seen").to_frame()
+
+# %% [markdown]
 # ## Limits
 #
 # - One seed and one sample. Whether a spike of a given size is typical needs retrained seeds.
@@ -221,76 +327,33 @@ table.round(2)
 #   20,000. More steps between two switches give more time to forget.
 # - An epoch of SALT holds few steps here; two of them make the "first" and the "last".
 # - The learning rate is ten times the paper's, because training on the sample is short. Larger steps can make larger spikes.
-# - The control leaves the modality alone for no time at all; it says nothing on *how* forgetting works.
+# - In the control the modality is never away; it says nothing about *how* forgetting works.
 #
 # ## Summary
 #
-# - SALT trains one modality an epoch; only its head and the location encoder move.
+# - SALT differs from MELT in its batches alone: one modality an epoch.
+# - The encoder and the scale always train. A projection trains while its modality is active, and rests without moving otherwise.
 # - The raw loss jumps at a switch because the task changes. A spike is a modality's loss against its own last value.
 # - Compare methods at equal pairs seen, on held-out blocks, modality by modality.
 #
-# ## Exercises
-#
-# **Exercise 1 (check).** How many pairs have both methods seen at the end? Compute it from the configurations, then compare with the
-# histories.
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-rows, _ = et.train.split_rows(list(sample.values()), melt)
-rng = np.random.default_rng(0)
-steps = {
-    "MELT": len(list(et.train.melt_batches(rows, melt.batch_size, rng))),
-    "SALT": len(list(et.train.salt_batches(rows, salt.batch_size, rng))),
-}
-expected = {
-    "MELT": melt.epochs * steps["MELT"] * melt.batch_size,
-    "SALT": salt.epochs * steps["SALT"] * salt.batch_size,
-}
-seen = {method: r.history["pairs"].iloc[-1] for method, r in runs.items()}
-assert seen == expected
-assert abs(seen["MELT"] / seen["SALT"] - 1) < 0.15  # whole batches only
-pd.Series(seen, name="pairs seen").to_frame()
-
-# %% [markdown]
-# **Exercise 2 (modify).** Let SALT train on two modalities only, lights and text, for six epochs. Write down first which modality
-# each epoch trains.
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-pair = {name: sample[name] for name in ("lights", "text")}
-short = et.fit(pair, salt.replace(epochs=6), harmonics)
-order = short.history.groupby("epoch")["modality"].first().tolist()
-assert order == ["lights", "text"] * 3
-order
-
-# %% [markdown]
-# **Exercise 3 (open).** A remedy for spikes would be to alternate more often. How could you emulate "switch after half an epoch"
-# with the functions you know, and does the jump of satellite shrink?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-half = {
-    name: et.Modality(name, m.lonlat[: len(m) // 2], m.features[: len(m) // 2])
-    for name, m in sample.items()
-}
-often = et.fit(half, salt.replace(epochs=6), harmonics)
-shrunk = jumps(often.history, k=1)
-assert len(shrunk) == 3  # each modality has returned once
-shrunk.round(2)  # half the pairs too, so not yet a fair comparison: what would make it one?
-
-# %% [markdown]
 # ## Check
 
 # %% tags=["check"]
-order = run.history.groupby("epoch")["modality"].agg(["first", "nunique"])
-assert (order["nunique"] == 1).all(), "one modality an epoch"
-assert order["first"].tolist() == list(sample) * size.passes, "in turn"
-level = run.history.tail(3 * len(run.history) // salt.epochs).groupby("modality")["loss"].mean()
-assert level["lights"] > level["satellite"], (
-    "modalities differ in difficulty: the raw loss must jump"
-)
+full = size.n >= 20_000
+assert apart < 0.01, "the loop written here is that of the package"
+turns = run.history.groupby("epoch")["modality"].agg(["first", "nunique"])
+assert (turns["nunique"] == 1).all()
+assert turns["first"].tolist() == list(sample) * size.passes
+for epoch, column in enumerate(moved.values()):
+    assert column["location encoder"]
+    assert [column[f"projection of {m}"] for m in sample] == [i == epoch % 3 for i in range(3)]
+level = run.history[run.history["epoch"] >= salt.epochs - 3].groupby("modality")["loss"].mean()
+assert level["lights"] > level["text"] > level["satellite"] or not full
+assert level["lights"] > level["satellite"], "the raw loss must jump"
 assert len(every[every["run"].str.startswith("SALT")]) == 3 * (size.passes - 1)
-assert np.isfinite(every["jump"]).all()
-gap = (table[("MELT", "last")] - table[("SALT", "last")]).abs()
-assert gap.max() < 0.6, "the two methods end close to each other"
-assert run.history["val_satellite"].min() < run.history["val_satellite"].dropna().iloc[0]
+gap = table[("MELT", "last")] - table[("SALT", "last")]
+assert gap.abs().max() < 0.6, "the two methods end close to each other"
+assert not full or (gap["satellite"] < 0 and gap[["lights", "text"]].abs().max() < 0.15)
 
 # %% [markdown]
 # ## Further reading

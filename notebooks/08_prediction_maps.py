@@ -21,12 +21,12 @@
 # :::{admonition} About this notebook
 # :class: tip
 # - **You will be able to** turn a {term}`probe` into a map, weight errors by area, break them down by distance to the labels, by
-#   continent and by height, and check a map at the date line and the poles.
+#   continent and by height, draw its uncertainty, and check it at the date line and the poles.
 # - **Prerequisites** [Probing](06_probing.ipynb).
 # - **Data** labels and truth from [elevation](../data/cards/elevation.md), continents from
 #   [countries](../data/cards/countries.md); training on [satellite](../data/cards/satellite.md),
 #   [lights](../data/cards/lights.md) and [place names](../data/cards/places.md).
-# - **Time** about 2 minutes on two cores: one training is live, the errors over seeds are read.
+# - **Time** about 15 minutes to read, 2 minutes to run on two cores: one training is live, the errors over seeds are read
 # :::
 
 # %% tags=["parameters"]
@@ -53,7 +53,7 @@ task = et.load_task("elevation", n=size.n_task)
 #
 # MELT is trained here. Beside it stand two rows that no observation has touched: the {term}`spherical harmonics` that
 # the encoder takes as input, and the untrained {term}`location encoder`. Both encoders have a {term}`skip connection`, so all
-# three know the smooth harmonics. What all three maps show, training did not bring.
+# three know the smooth harmonics. Anything all three maps share owes nothing to training.
 
 # %%
 config = et.TrainConfig(
@@ -129,7 +129,7 @@ figure
 # Cross-validation between cells found that what harmonics learn in one cell seldom holds in the next, and chose a penalty that leaves almost nothing but the mean.
 # Then look at what none of the three has: narrow ranges, valleys, coasts. {numref}`fig-08-error` shows the difference to the truth.
 
-# %% mystnb={"figure": {"name": "fig-08-error", "caption": "Prediction minus truth; orange: too high, purple: too low. The untrained encoder misses every highland; MELT misses their rims and overshoots beside them. 729 labels in three parts of the development half, one trained seed, one draw."}, "image": {"alt": "Two world maps of errors in orange and purple. High ranges such as the Andes and the rim of Tibet are purple, land beside them is orange."}}
+# %% mystnb={"figure": {"name": "fig-08-error", "caption": "Orange: too high, purple: too low. The untrained encoder is too low on nearly all land above 2,000 m; MELT is less so, but overshoots by 1,000 m more often. 729 labels, one trained seed, one draw."}, "image": {"alt": "Two world maps of errors in orange and purple. High ranges such as the Andes and the rim of Tibet are purple, land beside them is orange."}}
 errors = {name: values - truth for name, values in predicted.items()}
 figure = et.maps.prediction_map(
     {name: on_grid(errors[name]) for name in ("untrained", "MELT")},
@@ -139,6 +139,22 @@ figure = et.maps.prediction_map(
 )
 plt.close(figure)
 figure
+
+# %% [markdown]
+# **Exercise 1 (code).** How smooth is a prediction? Compare how much heights change between neighbouring cells, in truth and prediction. What
+# would an encoder need to follow the truth?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+change = pd.Series(
+    {
+        name: np.sqrt(np.nanmean(np.diff(on_grid(values), axis=1) ** 2))
+        for name, values in panels.items()
+    }
+)
+change.to_frame("m from a cell to its eastern neighbour").style.format("{:,.0f}")
+# The truth is many times rougher than any prediction. Harmonics up to degree 9 have waves of
+# 4,000 km and more; the sine layers add shorter ones, and training has learnt to use some. To
+# follow the truth, an encoder needs waves of two cells, and labels enough to fix their weights.
 
 # %% [markdown]
 # ## One number, weighted by area
@@ -202,11 +218,67 @@ display(
         f"**Reading.** On average MELT is {word} the untrained encoder by {abs(gap.mean()):.2f} in R², {said}. "
         f"Which part is left out moves MELT's score by {np.ptp(turns['MELT']):.2f}. Between labels MELT has "
         f"{fall.loc['MELT', 'between labels']:.2f}, without a label near {fall.loc['MELT', 'no label near']:.2f}. All of this holds "
-        "for one trained encoder, short training and one draw of labels; the next section has seeds."
+        "for one trained encoder, short training and one draw of labels; a later section has seeds."
     )
 )
 
 # %% [markdown]
+# **Exercise 2 (code).** Draw as many labels at {term}`random <blocked split>` from the whole development half instead. How much does the area-weighted
+# $R^2$ rise in the parts that had none, on average over the four? What does a map of that kind promise, and to whom?
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+rise = []
+for k, turn in enumerate(protocol.splits(task.lonlat, "development", "random")):
+    rows = turn.labels(size.n_labels, seed=0)
+    for name, model in models.items():
+        values = et.probes.fit_probe(model, task, rows)(places[part == k])
+        found = quality(truth[part == k], values, weights[part == k])
+        rise.append({"embedding": name, "R2": found["R2"]})
+rise = pd.DataFrame(rise).groupby("embedding", sort=False)["R2"].mean().to_frame("labels there")
+rise.insert(0, "no label near", turns[list(models)].mean())
+assert rise.diff(axis=1)["labels there"].mean() > 0  # gaps are filled; nobody has to extrapolate
+rise.round(2)
+# A label in the same cell helps every row, the harmonics most. Such a map promises to fill gaps
+# between measurements. It promises nothing to a country where nobody has measured.
+
+# %% [markdown]
+# ## How sure is the map?
+#
+# Another draw of labels gives another map. So a cheap measure of uncertainty is the spread of the predictions over draws, cell by cell, with the trained encoder
+# fixed. Guess: is the map most uncertain where it is most wrong? And how often does the truth lie within two standard deviations of the mean?
+
+# %%
+draws = [split.labels(size.n_labels, seed=k) for k in range(8)]
+several = np.stack([et.probes.fit_probe(models["MELT"], task, rows)(places) for rows in draws])
+centre, deviation = several.mean(axis=0), several.std(axis=0, ddof=1)
+miss = np.abs(centre - truth)
+sure = {}
+for place, rows in where.items():
+    size_of = {"RMSE of the mean (m)": miss[rows], "spread of the draws (m)": deviation[rows]}
+    sure[place] = {
+        name: np.sqrt(np.average(value**2, weights=weights[rows]))
+        for name, value in size_of.items()
+    }
+    covered = np.average(miss[rows] < 2 * deviation[rows], weights=weights[rows])
+    sure[place]["truth within 2 deviations (%)"] = 100 * covered
+sure = pd.DataFrame(sure).T
+sure.style.format("{:,.0f}")
+
+# %% mystnb={"figure": {"name": "fig-08-spread", "caption": "The draws of labels agree more with each other than with the truth. Left: error of MELT's mean prediction over eight draws of 729 labels; right: standard deviation over these draws. One trained encoder, three labelled parts."}, "image": {"alt": "Two world maps on one colour scale. The left one, the error, is bright along the Andes, the Rockies and around Tibet; the right one, the spread, is dark nearly everywhere and a little brighter in Tibet and the Andes."}}
+figure = et.maps.prediction_map(
+    {"error of the mean": on_grid(miss), "spread over draws": on_grid(deviation)},
+    "elevation difference (m)",
+    limits=(0, 1000),
+)
+plt.close(figure)
+figure
+
+# %% [markdown]
+# If the spread were the whole uncertainty, about 95 % of the land would lie within two standard deviations; the table has far less.
+# The spread in {numref}`fig-08-spread` covers the luck of the draw and nothing else. All draws share one encoder, one linear probe and the same unlabelled part,
+# so what these cannot represent is missing in every map, and the maps agree on the error. An interval from draws alone is far too narrow. The tables of the next section
+# retrain the encoder, too.
+#
 # ## Where, over seeds?
 #
 # The tables behind [Probing](06_probing.ipynb) keep squared errors by cell, for five retrained seeds, on the report half. So each continent has an
@@ -245,7 +317,7 @@ by_height.index = ["< 200", "to 500", "to 1,000", "to 2,000", "> 2,000"]  # metr
 by_height.style.format("{:+,.0f} m")
 
 # %% mystnb={"figure": {"name": "fig-08-where", "caption": "In Asia, North America and Africa every row's error is below the spread of the truth, MELT's interval in Asia alone. The highest land is predicted too low. Left: report half, 729 labels, five seeds; right: one seed."}, "image": {"alt": "Left, dots with horizontal intervals for six continents and four rows beside a grey mark for the spread of the truth; the dots lie clearly left of the mark in Asia, a little left of it in North America and Africa, and near or right of it elsewhere. Right, three lines that start above zero in lowlands and fall below zero above 2,000 metres, MELT's least."}}
-figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", width_ratios=(1.3, 1))
+figure, axes = plt.subplots(1, 2, figsize=(8, 4), layout="constrained", width_ratios=(1.3, 1))
 axes[0].plot(metres["spread"], metres.index, "|", ms=26, color="#888888", label="spread of truth")
 for k, (name, label) in enumerate(shown.items()):
     row = by_continent[by_continent["embedding"] == name].set_index("continent").loc[metres.index]
@@ -253,7 +325,7 @@ for k, (name, label) in enumerate(shown.items()):
     axes[0].hlines(y, row["low"], row["high"], lw=1, **style)
     axes[0].plot(row["mean"], y, "o", ms=4, label=label, **style)
 axes[0].set(xlabel="RMSE, or spread of the truth (m)", xlim=(0, None))
-by_height.plot(ax=axes[1], style="o-", color=list(et.maps.CYCLE[:3]), legend=False, fontsize=8)
+by_height.plot(ax=axes[1], style="o-", color=list(et.maps.CYCLE[:3]), legend=False, fontsize=9)
 axes[1].axhline(0, color="black", lw=0.8)
 axes[1].set(xlabel="true elevation (m)", ylabel="mean error (m)")
 handles = axes[0].get_legend_handles_labels()
@@ -334,43 +406,7 @@ wrong.style.format("{:.0f} m")
 # No curve in {numref}`fig-08-seam` has a step. That does not make one right: the table has their errors on the land of this line, where the heights average 350 m. None of the 729 labels lies
 # in Chukotka.
 #
-# ## Limits
-#
-# - The maps show one trained seed and short training. The errors by continent have seeds and the recipe of the report.
-# - A continent has 13 to 28 scored cells, and a cell is 1,000 km wide: intervals by continent are wide.
-# - Truth is the height at the centre of a cell, itself a mean over 9 km in steps of 28 m.
-# - Relief shading is drawn into the satellite picture: MELT has seen a trace of what it predicts.
-# - Continents are coarse groups by country: all Russia counts as Europe.
-#
-# ## Summary
-#
-# - A probe is a function of places, so any score can become a map.
-# - Weight a global mean by area, say where the labels were, and look at regions beside it.
-# - The maps here, of one seed, show a gain over the untrained encoder. Over five seeds of the report's recipe, no continent shows one whose interval excludes zero.
-# - Put an untrained encoder beside every trained one.
-# - Linear probes with few labels shrink: high places come out too low.
-# - Mask what the truth does not know, and say so. Check the date line and the poles.
-#
-# ## Exercises
-#
-# **Exercise 1 (check).** Draw as many labels at {term}`random <blocked split>` from the whole development half instead. How much does the area-weighted
-# $R^2$ rise in the parts that had none, on average over the four? What does a map of that kind promise, and to whom?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-rise = []
-for k, turn in enumerate(protocol.splits(task.lonlat, "development", "random")):
-    rows = turn.labels(size.n_labels, seed=0)
-    for name, model in models.items():
-        values = et.probes.fit_probe(model, task, rows)(places[part == k])
-        found = quality(truth[part == k], values, weights[part == k])
-        rise.append({"embedding": name, "R2": found["R2"]})
-rise = pd.DataFrame(rise).groupby("embedding", sort=False)["R2"].mean().to_frame("labels there")
-rise.insert(0, "no label near", turns[list(models)].mean())
-assert rise.diff(axis=1)["labels there"].mean() > 0  # gaps are filled; nobody has to extrapolate
-rise.round(2)
-
-# %% [markdown]
-# **Exercise 2 (modify).** Break the seam. Write an embedding that takes longitude as a plain number (a polynomial of both angles, say), fit it to
+# **Exercise 3 (code).** Break the seam. Write an embedding that takes longitude as a plain number (a polynomial of both angles, say), fit it to
 # the labels by least squares, and measure the step at ±180°, between 60° south and 60° north.
 
 
@@ -390,46 +426,55 @@ f"{step:,.0f} m"
 # %% [markdown]
 # A step of 250 km is absurd for a height. It lies at 59° south, where the polynomial extrapolates: no label lies south of 45° south or within 10 degrees of the date line.
 #
-# **Exercise 3 (open).** How smooth is a prediction? Compare how much heights change between neighbouring cells, in truth and prediction. What
-# would an encoder need to follow the truth?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-change = pd.Series(
-    {
-        name: np.sqrt(np.nanmean(np.diff(on_grid(values), axis=1) ** 2))
-        for name, values in panels.items()
-    }
-)
-assert change["truth"] > change["harmonics"]
-change.round(0)  # metres from a cell to its eastern neighbour; try SphericalHarmonics(20) next
+# ## Limits
+#
+# - The maps show one trained seed and short training. The errors by continent have seeds and the recipe of the report.
+# - A continent has 13 to 28 scored cells, and a cell is 1,000 km wide: intervals by continent are wide.
+# - Truth is the height at the centre of a cell, itself a mean over 9 km in steps of 28 m.
+# - Relief shading is drawn into the satellite picture: MELT has seen a trace of what it predicts.
+# - Continents are coarse groups by country: all Russia counts as Europe.
+#
+# ## Summary
+#
+# - A probe is a function of places, so any score can become a map.
+# - Weight a global mean by area, say where the labels were, and look at regions beside it.
+# - The maps here, of one seed, show a gain over the untrained encoder. Over five seeds of the report's recipe, no continent shows one whose interval excludes zero.
+# - Put an untrained encoder beside every trained one.
+# - The spread over draws of labels understates the error: what encoder and probe cannot represent is missing in all draws.
+# - Linear probes with few labels shrink: high places come out too low.
+# - Mask what the truth does not know, and say so. Check the date line and the poles.
 
 # %% [markdown]
 # ## Check
 
 # %% tags=["hide-input"]
+full = size.n >= 20_000
 some = ["Asia", "North America", "Africa"]
 assert metres.loc[some, list(shown)].lt(metres.loc[some, "spread"], axis=0).all(axis=None)
 gain = pairs[pairs["name"] == "untrained"]
 assert ((gain["low"] <= 0) & (gain["high"] >= 0)).all(), "training gains on no continent"
 tall = by_continent[by_continent["embedding"] == melt3].set_index("continent")["high"]
 assert set(tall.index[tall < metres["spread"].reindex(tall.index)]) == {"Asia"}
+assert set(report["seed"]) == set(range(5))
+above = {name: error[truth > 2000] for name, error in errors.items()}
+assert not full or (above["untrained"] < 0).mean() > 0.95 > (above["MELT"] < 0).mean()
+too_high = {name: (error > 1000).mean() for name, error in errors.items()}
+assert not full or too_high["MELT"] > too_high["untrained"]
 
 # %% tags=["check"]
 assert not (country[land] == greenland).any()
-assert places[:, 1].min() > -60, "Greenland and Antarctica are left out"
-assert all(np.isfinite(values).all() for values in predicted.values())
 assert not set(protocol.FIRST.cells(task.lonlat[labels])) & set(
     protocol.FIRST.cells(places[scored])
 )
-assert (table.loc["between labels", "R2"] > 0).all(), "every row beats the mean between labels"
 assert (fall["between labels"] > fall["no label near"]).all(), "a label nearby helps every row"
-assert spread.max() > 1.5 * spread.min(), "continents differ in difficulty"
-assert (by_continent["low"] <= by_continent["mean"]).all()
-assert (by_continent["mean"] <= by_continent["high"]).all()
-assert set(report["seed"]) == set(range(5))
 for error in errors.values():
     assert error[truth > 2000].mean() < 0 < error[truth < 200].mean(), "shrinkage"
 assert (seam < 1.0).all(axis=None), "no seam, no pole: less than a metre"
+flat_maps = {name: np.std(values) / np.std(truth) for name, values in predicted.items()}
+assert not full or max(flat_maps["harmonics"], flat_maps["untrained"]) < 0.4 < flat_maps["MELT"]
+assert change["MELT"] < 0.5 * change["truth"], "no narrow range"
+assert (sure["spread of the draws (m)"] < sure["RMSE of the mean (m)"]).all()
+assert not full or (sure["truth within 2 deviations (%)"] < 80).all()
 
 # %% [markdown]
 # ## Further reading

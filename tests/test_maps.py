@@ -170,3 +170,33 @@ def test_the_modalities_have_different_colours():
     assert set(et.modalities.NAMES) <= set(maps.COLOURS)
     for colours in (maps.COLOURS.values(), maps.CYCLE):
         assert len(set(colours)) == len(colours)
+
+
+def test_colours_are_three_components_weighted_by_area_and_turned_to_agree():
+    places, _ = maps.grid(10.0)
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(len(places), 5)) * [4.0, 3.0, 2.0, 0.1, 0.1] + 7.0
+    found = maps.colours(z, places)
+    assert found.shape == (len(places), 3)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    inside = ((found > 0) & (found < 1)).all(axis=1)
+    weight = np.cos(np.radians(places[:, 1]))
+    np.testing.assert_allclose(np.average(found, axis=0, weights=weight), 0.5, atol=0.01)
+    for column in range(3):  # the three wide axes, in order, up to the sign
+        assert abs(np.corrcoef(found[:, column], z[:, column])[0, 1]) > 0.95
+    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    again = maps.colours(z @ rotation, places, like=found)
+    np.testing.assert_allclose(again[inside], found[inside], atol=0.02)
+
+
+def test_a_map_of_colours_shows_them_and_leaves_missing_cells_empty():
+    colours = np.full((18, 36, 3), np.nan)
+    colours[9:, :18] = (0.2, 0.4, 0.6)
+    figure = maps.colour_map({"one": colours, "two": colours})
+    assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+    figure.canvas.draw()
+    assert colour_at(figure, figure.axes[0], (-150.0, -35.0)) == pytest.approx(
+        (0.2, 0.4, 0.6), abs=0.02
+    )
+    assert colour_at(figure, figure.axes[0], (-150.0, 35.0)) == pytest.approx((1, 1, 1), abs=0.02)

@@ -39,13 +39,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 QUERIES = 1_000  # observations per modality used as queries
-SCORED = {  # stages whose rows are scored, and the half of the land that they are scored on
-    "development": "development",
-    "report": "report",
-    "bottleneck": "report",
-    "choices": "development",
-    "growth": "report",
-}
+# Stages whose rows are scored, and the half of the land that they are scored on.
+SCORED = dict.fromkeys(("development", "choices"), "development")
+SCORED |= dict.fromkeys(("report", "bottleneck", "growth"), "report")
 SAVE_EVERY = 20 * 60  # seconds: finished rows reach the tables at least as often
 GEOCLIP = Path("build", "peers", "geoclip") / GEOCLIP_FILE  # where make peers puts it
 
