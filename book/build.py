@@ -154,10 +154,10 @@ def _cleaned(notebook: Any, made_by: dict[str, Any]) -> Any:
 def _smaller(png: str) -> str:
     """Reduce a picture (base64) to 256 colours, once, which makes it three times smaller."""
     picture, written = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
-    if picture.mode != "P":
-        picture = picture.convert("RGB")
-        picture = picture.quantize(palette=picture.quantize(256))
-    picture.save(written, "png", optimize=True)
+    if picture.mode == "P":
+        return png
+    coloured = picture.convert("RGB")
+    coloured.quantize(palette=coloured.quantize(256)).save(written, "png", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
 
 

@@ -160,7 +160,7 @@ def colours(z: ArrayLike, lonlat: ArrayLike, like: Any = None) -> NDArray[np.flo
     array, shape (N, 3), in [0, 1]: 0.5 is the mean, and 0 and 1 are 2.5 standard deviations away.
     """
     weight = np.cos(np.radians(as_lonlat(lonlat)[:, 1:]))
-    z = np.asarray(z, dtype=np.float64) - np.average(z, axis=0, weights=weight[:, 0])
+    z = np.asarray(z, dtype=np.float64) - np.average(np.asarray(z), axis=0, weights=weight[:, 0])
     components = z @ np.linalg.eigh((weight * z).T @ z)[1][:, :-4:-1]
     components /= np.sqrt((weight * components**2).sum(axis=0) / weight.sum())
     if like is not None:  # the orthogonal Procrustes problem
