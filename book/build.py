@@ -89,8 +89,8 @@ def provenance(source: Path, profile: str, seconds: float) -> dict[str, Any]:
 
     import earthtie_lite
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     own = {"python": platform.python_version(), "earthtie-lite": earthtie_lite.__version__}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "source_sha256": source_hash(source),
         "profile": profile,
@@ -156,8 +156,7 @@ def _smaller(png: str) -> str:
     picture, written = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
     if picture.mode == "P":
         return png
-    coloured = picture.convert("RGB")
-    coloured.quantize(palette=coloured.quantize(256)).save(written, "png", optimize=True)
+    picture.convert("RGB").quantize(256).save(written, "png", optimize=True)
     return base64.b64encode(written.getvalue()).decode()
 
 
@@ -235,10 +234,11 @@ def render(notebooks: Path, folder: Path) -> Path:
     program = Path(sys.executable).with_name("jupyter-book")
     command = [str(program), "build", str(folder), "-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    index = folder / "_build" / "html" / "index.html"
+    if done.returncode or not index.is_file():
         text = re.sub(r"\x1b\[[0-9;]*m", "", f"{done.stdout[-1000:]}\n{done.stderr}")
         raise NotebookError(f"the book has faults:\n{text}")
-    return folder / "_build" / "html" / "index.html"
+    return index
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -253,7 +253,8 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("only", nargs="*", help="how names start, such as 03")
         command.add_argument("--folder", type=Path, default=ROOT / "build" / "notebooks")
         # A stored run is timed for the notebook's card, so no other runs beside it.
-        command.add_argument("--jobs", type=int, default=1 + (name == "run"), help="at a time")
+        jobs = 2 if name == "run" else 1
+        command.add_argument("--jobs", type=int, default=jobs, help="notebooks at a time")
         if name == "run":
             command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
     commands.add_parser("prose", help="update text and captions of stored notebooks")

@@ -104,9 +104,8 @@ def read_numbers(frame: "pd.DataFrame", names: Sequence[str], nodata: Any = ()) 
         if wrong.any():
             row = int(np.argmax(wrong))
             (cell,) = cells.iloc[[row]].tolist()
-            hint = comma_hint(
-                cell, "text goes to text or categories; times become numbers, as of days"
-            )
+            hint = "text goes to text or categories; times become numbers, as of days"
+            hint = comma_hint(cell, hint)
             if np.isfinite(values[row]):
                 hint = f"if it marks missing values, say so (nodata: {values[row]:.15g})"
             raise ValueError(

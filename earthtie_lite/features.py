@@ -101,9 +101,8 @@ class CharacterNGrams(Featuriser):
 
         texts = as_texts(raw)
         size = self.out_dim if self.direct else 2**15
-        hashing = HashingVectorizer(
-            analyzer="char_wb", ngram_range=(1, self.longest), n_features=size, dtype=np.float32
-        )
+        pieces = {"analyzer": "char_wb", "ngram_range": (1, self.longest)}
+        hashing = HashingVectorizer(n_features=size, dtype=np.float32, **pieces)
         if self.direct:
             return hashing.transform(texts).toarray()
         projection = _projection(size, self.out_dim, self.seed)

@@ -81,6 +81,20 @@ def grid(spacing_deg: float) -> tuple[NDArray[np.float64], tuple[int, int]]:
     return np.stack([m.ravel() for m in mesh], axis=1), (height, 2 * height)
 
 
+def as_grids(panels: Mapping[str, ArrayLike], shape: str) -> dict[str, NDArray[np.float64]]:
+    """Return panels as arrays (H, 2 H) or (H, 2 H, 3), or raise a ValueError."""
+    if not panels:
+        raise ValueError("at least one panel is needed")
+    arrays = {title: np.atleast_1d(np.asarray(x, np.float64)) for title, x in panels.items()}
+    for title, values in arrays.items():
+        known = {"(H, 2 H)": (), "(H, 2 H, 3)": (3,)}[shape]
+        if values.shape != (len(values), 2 * len(values), *known):
+            raise ValueError(f"panel {title!r} must be a global grid {shape}, got {values.shape}")
+        if not np.isfinite(values).any():
+            raise ValueError(f"panel {title!r} has no values")
+    return arrays
+
+
 def draw_grid(ax: "GeoAxes", values: Any, title: str, **style: Any) -> Any:
     """Draw values, or colours (H, W, 4), on a global grid, north first; return the mesh."""
     height, width = values.shape[:2]
@@ -114,29 +128,20 @@ def prediction_map(
     -------
     Figure
     """
-    if not panels:
-        raise ValueError("at least one panel is needed")
-    arrays = {title: np.asarray(values, dtype=np.float64) for title, values in panels.items()}
-    for title, values in arrays.items():
-        if values.ndim != 2 or values.shape[1] != 2 * values.shape[0]:
-            raise ValueError(f"panel {title!r} must be a global grid (H, 2 H), got {values.shape}")
-        if not np.isfinite(values).any():
-            raise ValueError(f"panel {title!r} has no values")
+    arrays = as_grids(panels, "(H, 2 H)")
     everything = np.concatenate([v[np.isfinite(v)] for v in arrays.values()])
     low, high = np.percentile(everything, [1, 99]) if limits is None else limits
     if diverging:
         low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
         cmap = "PuOr_r"
-    colours = plt.get_cmap(cmap).with_extremes(bad=MISSING)
+    style = {"cmap": plt.get_cmap(cmap).with_extremes(bad=MISSING), "vmin": low, "vmax": high}
     figure, axes = world(len(arrays), columns=1 if len(arrays) == 1 else 2)
-    style = {"cmap": colours, "vmin": low, "vmax": high}
     for ax, (title, values) in zip(axes, arrays.items()):
         mesh = draw_grid(ax, np.ma.masked_invalid(values), title, **style)
     ends = (everything.min() < low) + 2 * (everything.max() > high)
     extend = ("neither", "min", "max", "both")[ends]
-    figure.colorbar(
-        mesh, ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label=label, extend=extend
-    )
+    bar: Any = {"orientation": "horizontal", "shrink": 0.5, "aspect": 40}
+    figure.colorbar(mesh, ax=axes, label=label, extend=extend, **bar)
     return figure
 
 
@@ -158,10 +163,19 @@ def colours(z: ArrayLike, lonlat: ArrayLike, like: Any = None) -> NDArray[np.flo
     Returns
     -------
     array, shape (N, 3), in [0, 1]: 0.5 is the mean, and 0 and 1 are 2.5 standard deviations away.
+
+    Raises
+    ------
+    ValueError
+        If z has other rows than lonlat, fewer than three columns, or values that are not finite.
     """
     weight = np.cos(np.radians(as_lonlat(lonlat)[:, 1:]))
-    z = np.asarray(z, dtype=np.float64) - np.average(np.asarray(z), axis=0, weights=weight[:, 0])
-    components = z @ np.linalg.eigh((weight * z).T @ z)[1][:, :-4:-1]
+    array = np.asarray(z, dtype=np.float64)
+    fits = array.ndim == 2 and array.shape[1] >= 3 and len(array) == len(weight)
+    if not fits or not np.isfinite(array).all():
+        raise ValueError(f"z must be finite, ({len(weight)}, 3 or more), got {array.shape}")
+    array = array - np.average(array, axis=0, weights=weight[:, 0])
+    components = array @ np.linalg.eigh((weight * array).T @ array)[1][:, :-4:-1]
     components /= np.sqrt((weight * components**2).sum(axis=0) / weight.sum())
     if like is not None:  # the orthogonal Procrustes problem
         left, _, right = np.linalg.svd((weight * components).T @ (like - 0.5))
@@ -171,8 +185,9 @@ def colours(z: ArrayLike, lonlat: ArrayLike, like: Any = None) -> NDArray[np.flo
 
 def colour_map(panels: Mapping[str, NDArray[np.float64]], columns: int = 2) -> Figure:
     """Draw grids of colours, shape (H, W, 3), as world maps; cells that are NaN stay empty."""
-    figure, axes = world(len(panels), min(columns, len(panels)))
-    for ax, (title, values) in zip(axes, panels.items()):
+    arrays = as_grids(panels, "(H, 2 H, 3)")
+    figure, axes = world(len(arrays), min(columns, len(arrays)))
+    for ax, (title, values) in zip(axes, arrays.items()):
         shown = np.concatenate([np.nan_to_num(values), np.isfinite(values[..., :1])], axis=2)
         draw_grid(ax, shown, title)
     return figure
@@ -190,16 +205,14 @@ def draw_curves(axes: Sequence[Any], history: "pd.DataFrame") -> None:
     """Draw the training loss by active modality and the held-out losses on two axes."""
     pairs = history["pairs"] / 1e6
     for name in history["modality"].unique():
-        active = history["modality"] == name
         # NaN while another modality is active, so that the line has a gap there.
-        loss, style = history["loss"].where(active), {"color": COLOURS.get(name, "#000000")}
-        axes[0].plot(pairs, loss, ".-", ms=1.5, lw=1, label=name, **style)
+        loss, colour = history["loss"].where(history["modality"] == name), COLOURS.get(name, "k")
+        axes[0].plot(pairs, loss, ".-", ms=1.5, lw=1, color=colour, label=name)
     ends = history.dropna(subset="val_loss")
-    names = [c for c in map(str, history) if c.startswith("val_") and c != "val_loss"]
-    for i, column in enumerate(names):
-        name = column.removeprefix("val_")
-        colour = COLOURS.get(name, CYCLE[i % len(CYCLE)])
-        axes[1].plot(ends["pairs"] / 1e6, ends[column], "o-", ms=2, lw=1, color=colour, label=name)
+    names = [c[4:] for c in map(str, history) if c.startswith("val_") and c != "val_loss"]
+    for i, name in enumerate(names):
+        loss, colour = ends[f"val_{name}"], COLOURS.get(name, CYCLE[i % len(CYCLE)])
+        axes[1].plot(ends["pairs"] / 1e6, loss, "o-", ms=2, lw=1, color=colour, label=name)
     axes[0].set_ylabel("training loss (nats)")
     axes[1].set(ylabel="held-out loss (nats)", xlabel="pairs seen (millions)")
     for ax in axes:
@@ -235,9 +248,8 @@ def probe_bars(summary: "pd.DataFrame") -> Figure:
     """
     tasks = list(summary["task"].unique())
     names = list(summary["embedding"].unique())
-    size = (2.4 * len(tasks) + 1.4, 0.42 * len(names) + 1.5)
-    figure, axes = plt.subplots(1, len(tasks), figsize=size, sharey=True, layout="constrained")
-    axes = np.atleast_1d(axes)
+    figure, (axes,) = plt.subplots(1, len(tasks), sharey=True, squeeze=False, layout="constrained")
+    figure.set_size_inches(2.4 * len(tasks) + 1.4, 0.42 * len(names) + 1.5)
     styles = {"random": ("o", CYCLE[4], -0.13), "block": ("s", CYCLE[0], 0.13)}
     for ax, task in zip(axes, tasks):
         for split, (marker, colour, shift) in styles.items():

@@ -457,11 +457,9 @@ def new_run(
     """Build an untrained model; only training rows determine how features are standardised."""
     import pandas as pd
 
-    model = EarthTie(
-        as_encoder(encoder),
-        {m.name: m.features.shape[1] for m in modalities},
-        {m.name: m.featuriser for m in modalities if m.featuriser is not None},
-    )
+    widths = {m.name: m.features.shape[1] for m in modalities}
+    featurisers = {m.name: m.featuriser for m in modalities if m.featuriser is not None}
+    model = EarthTie(as_encoder(encoder), widths, featurisers)
     for m in modalities:
         model.head(m.name).fit_statistics(torch.from_numpy(m.features[train_rows[m.name]]))
     model.to(next(model.encoder.parameters()).dtype)

@@ -132,11 +132,9 @@ logit = tie.log_scale.exp() * cosine  # s = 1 / 0.07 = 14.3
 probability = torch.softmax(logit, dim=1)  # each row sums to one
 by_image = -torch.log(probability.diagonal())  # one loss for each image
 steps = {"cosine": cosine, "logit": logit, "probability": probability}
-shown = pd.concat(
-    {k: pd.DataFrame(t.detach().numpy(), spots, list(spots)) for k, t in steps.items()}, axis=1
-)
-shown["loss", ""] = by_image.detach().numpy()
-shown.style.format(precision=2)
+shown = {k: pd.DataFrame(x.detach().numpy(), spots, list(spots)) for k, x in steps.items()}
+shown["probability"]["loss"] = by_image.detach().numpy()
+pd.concat(shown).style.format(precision=2, na_rep="")
 
 # %% [markdown]
 # The cosines of a row are nearly equal, because an untrained encoder gives all places nearly the same vector. So all probabilities are near 1/4 and all losses near $\log 4 = 1.39$.

@@ -1,6 +1,5 @@
 """Shared fixtures: a cache folder of its own, small modalities, the embedded sample."""
 
-import json
 import os
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def paper_data():
 def pytest_collection_modifyitems(items):
     """Run each file in one process, but the notebooks apart and the slowest of them first."""
     slow = {
-        item: stored_seconds(item.callspec.params["source"])
+        item: item.module.build.stored_seconds(item.callspec.params["source"])
         for item in items
         if item.name.startswith("test_runs_in_profile_smoke")
     }
@@ -101,9 +100,3 @@ def pytest_collection_modifyitems(items):
     for item in items:
         group = item.name if item in slow else item.path.as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
-
-
-def stored_seconds(source):
-    """Return how long a notebook's stored run took."""
-    stored = json.loads(source.with_suffix(".ipynb").read_text(encoding="utf-8"))
-    return stored["metadata"]["earthtie"]["seconds"]

@@ -115,6 +115,9 @@ def test_values_are_drawn_at_their_places_and_missing_ones_grey():
         (maps.prediction_map, {"truth": np.ones((18, 18))}, r"'truth' must be a global grid"),
         (maps.prediction_map, {"truth": np.ones(36)}, r"global grid \(H, 2 H\), got \(36,\)"),
         (maps.prediction_map, {"truth": np.full((18, 36), np.nan)}, "'truth' has no values"),
+        (maps.colour_map, {}, "at least one panel"),
+        (maps.colour_map, {"hue": np.ones((18, 36))}, r"\(H, 2 H, 3\), got \(18, 36\)"),
+        (maps.colour_map, {"hue": np.full((18, 36, 3), np.nan)}, "'hue' has no values"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, bad, message):
@@ -188,6 +191,12 @@ def test_colours_are_three_components_weighted_by_area_and_turned_to_agree():
     rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
     again = maps.colours(z @ rotation, places, like=found)
     np.testing.assert_allclose(again[inside], found[inside], atol=0.02)
+
+
+@pytest.mark.parametrize("z", [np.ones((72, 2)), np.ones(72), np.ones((5, 5)), [[np.nan] * 3] * 72])
+def test_embeddings_that_have_no_colours_are_refused(z):
+    with pytest.raises(ValueError, match=r"z must be finite, \(72, 3 or more\)"):
+        maps.colours(z, maps.grid(30.0)[0])
 
 
 def test_a_map_of_colours_shows_them_and_leaves_missing_cells_empty():

@@ -1,15 +1,19 @@
 """Every notebook runs in profile smoke, keeps the book's rules, and its stored outputs fit."""
 
 import ast
+import base64
 import importlib
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import jupytext
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 _spec = importlib.util.spec_from_file_location("book_build", ROOT / "book" / "build.py")
@@ -57,8 +61,14 @@ def stored(source):
     return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
 
 
+def pictures(cell):
+    """Return for each output of a cell whether it is a picture."""
+    kinds = [list(output.get("data", {})) for output in cell.get("outputs", [])]
+    return [any(kind.startswith("image/") for kind in some) for some in kinds]
+
+
 def has_image(cell):
-    return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    return any(pictures(cell))
 
 
 # ---------------------------------------------------------------------------- the set
@@ -237,6 +247,28 @@ def test_new_prose_keeps_the_outputs_and_new_code_does_not(tmp_path):
         build.update_prose(source)
 
 
+def test_a_stored_picture_is_smaller_and_looks_the_same():
+    rgb = np.full((120, 160, 3), 255, np.uint8)
+    rgb[20:100, 20:140, 2] = 0
+    rgb[20:100, 20:140, 0] = np.linspace(0, 247, 120)
+    rgb[20:100, 20:140, 1] = np.linspace(0, 247, 80)[:, None]
+    rgb[20:100, 20:140] += np.random.default_rng(0).integers(0, 8, (80, 120, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "png")
+    small = build._smaller(base64.b64encode(file.getvalue()).decode())
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB"), int)
+    assert shown[0, 0].tolist() == [255, 255, 255], "the ground stays white"
+    assert np.abs(shown - rgb).mean() < 5
+    assert len(base64.b64decode(small)) < len(file.getvalue())
+    assert build._smaller(small) == small, "reduced once only"
+
+
+def test_the_globe_of_the_welcome_page_is_the_one_that_chapter_00_made():
+    outputs = [o for cell in stored(SOURCES[0]).cells for o in cell.get("outputs", [])]
+    (made,) = [o.data["image/gif"] for o in outputs if "image/gif" in o.get("data", {})]
+    assert base64.b64decode(made) == (ROOT / "book" / "_static" / "globe.gif").read_bytes()
+
+
 @notebook
 def test_every_figure_has_a_number_a_caption_and_an_alternative_text(source):
     figures = [cell for cell in stored(source).cells if has_image(cell)]
@@ -250,7 +282,7 @@ def test_every_figure_has_a_number_a_caption_and_an_alternative_text(source):
         assert len(about.get("figure", {}).get("caption", "").split()) >= 5, where
         assert len(about.get("image", {}).get("alt", "").split()) >= 5, where
         assert f"{{numref}}`{name}`" in text, f"the text does not mention {name}"
-        assert ["image/png" in o.get("data", {}) for o in cell.outputs] == [True], where
+        assert pictures(cell) == [True], where
 
 
 @notebook

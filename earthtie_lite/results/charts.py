@@ -27,7 +27,7 @@ def traces(steps: "pd.DataFrame", columns: Mapping[str, str]) -> Figure:
     figure, axes = plt.subplots(
         len(columns),
         len(kinds),
-        figsize=(9, 2.1 * len(columns) + 0.3),
+        figsize=(8, 2.1 * len(columns) + 0.3),
         sharex=True,
         sharey="row",
         squeeze=False,
@@ -120,7 +120,7 @@ def curves(
         ax.grid(alpha=0.3)
     counts = sorted(table[x].unique())
     for ax in figure.axes[-2:]:
-        ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=7)
+        ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=9)
         ax.minorticks_off()
         ax.tick_params(labelbottom=True)
         ax.set_xlabel(label)
@@ -133,7 +133,6 @@ def curves(
         loc="outside upper center",
         ncols=4 if max(map(len, names), default=0) < 20 else 2,
         frameon=False,
-        fontsize=8,
     )
     return figure
 
@@ -152,7 +151,7 @@ def differences(table: "pd.DataFrame", label: str) -> Figure:
     figure, axes = plt.subplots(
         1,
         len(tasks),
-        figsize=(2.1 * len(tasks) + 1.6, 0.32 * len(names) + 1.2),
+        figsize=(1.7 * len(tasks) + 1.6, 0.32 * len(names) + 1.2),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -165,10 +164,11 @@ def differences(table: "pd.DataFrame", label: str) -> Figure:
             ax.plot([row["low"], row["high"]], [y, y], color=colour, lw=1.6)
             ax.plot(row["difference"], y, "o" if clear[name] else "s", color=colour, ms=5)
         ax.axvline(0, color="black", lw=0.8)
-        ax.set_title(task, fontsize=9)
+        ax.set_title(task, fontsize=10)
         ax.grid(axis="x", alpha=0.3)
-        ax.tick_params(axis="x", labelsize=8)
+        ax.tick_params(axis="x", labelsize=9)
+        ax.locator_params(axis="x", nbins=3)
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
-    figure.supxlabel(label, fontsize=9)
+    figure.supxlabel(label, fontsize=10)
     return figure
