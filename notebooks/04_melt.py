@@ -27,7 +27,7 @@
 # - **Data** three {term}`unpaired` modalities of the embedded sample:
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md),
 #   [place names](../data/cards/places.md).
-# - **Time** about 20 minutes to read, 3 minutes to run on two cores.
+# - **Time** about 20 minutes to read, 2 minutes to run on two cores.
 # :::
 
 # %% tags=["parameters"]

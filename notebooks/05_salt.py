@@ -26,7 +26,7 @@
 # - **Data** three {term}`unpaired` modalities of the embedded sample:
 #   [satellite](../data/cards/satellite.md), [lights](../data/cards/lights.md),
 #   [place names](../data/cards/places.md).
-# - **Time** about 15 minutes to read, 6 minutes to run on two cores, for three trainings.
+# - **Time** about 15 minutes to read, 3 minutes to run on two cores, for three trainings.
 # :::
 
 # %% tags=["parameters"]
