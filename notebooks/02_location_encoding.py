@@ -14,116 +14,141 @@
 # %% [markdown]
 # # What does an encoder see of a place?
 #
-# A {term}`location encoder` maps two numbers, longitude and latitude, to a vector. Before anything is learned, its
-# construction already decides which places look alike to it and how fine a detail it can draw. This notebook takes
-# the encoder apart, from raw coordinates to {term}`spherical harmonics` to a {term}`SIREN`, and looks at the world through each part.
+# A {term}`location encoder` maps two numbers, longitude and latitude, to a vector. Before it has learned anything, its construction decides which places look alike to it and how
+# fine a detail it can draw. In this chapter you build the whole encoder of the paper, from coordinates to {term}`spherical harmonics` to a {term}`SIREN`, and look at the world through each part.
 #
 # :::{admonition} About this notebook
 # :class: tip
-# - **You will be able to** say why raw coordinates are a poor input, check that spherical harmonics are orthonormal, relate their degree to
-#   a resolution in km, initialise a sine network well, and judge what an *untrained* encoder already knows.
+# - **You will be able to** write the harmonics of a place, a sine layer and the encoder of the paper, relate degrees to
+#   a resolution in km, say why the initialisation matters, and judge what an *untrained* encoder already knows.
 # - **Prerequisites** [Three views of the Earth](01_data_preparation.ipynb); linear regression; what a layer of a neural network is.
-# - **Data** [elevation](../data/cards/elevation.md) and [land](../data/cards/countries.md); all offline.
-# - **Time** about 1 minute on two cores
+# - **Data** [elevation](../data/cards/elevation.md), [climate zones](../data/cards/climate.md) and [land](../data/cards/countries.md), offline.
+# - **Time** about 25 minutes to read, 1 minute to run on two cores.
 # :::
 
 # %% tags=["parameters"]
 profile = "sample"
 
 # %%
-import time
+import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown, display
+from matplotlib.patches import FancyBboxPatch
+from scipy.special import factorial, lpmv
 from sklearn.linear_model import LinearRegression, Ridge
+from torch import nn
 
 import earthtie_lite as et
 
 size = et.profile(profile)
 lonlat, shape = et.maps.grid(size.spacing_deg)
 land = et.sample.is_land(lonlat)
+task = et.load_task("elevation", n=size.n_task)
 
 # %% [markdown]
 # ## Why not feed longitude and latitude?
 #
 # To a network, two inputs are similar if their numbers are. Longitude and latitude break this twice. At the date line, +180° and −180° are one
-# meridian but the numbers are as far apart as they can be. Near a pole, all longitudes are close together on the ground, and the numbers
-# do not show it. We compare the distance in the plane of the numbers (a degree taken as 111.2 km) with the great-circle
+# meridian, but the numbers are as far apart as they can be. Near a pole all longitudes are close together on the ground, and the numbers
+# do not show it. {numref}`fig-02-distance` compares the distance in the plane of the numbers (a degree taken as 111.2 km) with the great-circle
 # distance, from Taveuni in Fiji, which lies on the date line.
 
-# %%
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-distance", "caption": "Distance from Taveuni, Fiji (179.97° E), in the plane of the numbers and on the sphere. In the plane the Pacific just east of the date line is the farthest place of all."}, "image": {"alt": "Two world maps coloured by distance from Fiji. In the left map the far east is dark, meaning near, and the far west is bright, although both touch at the date line. In the right map the colours form rings around Fiji that continue over the date line, and the farthest place is in West Africa."}}
 taveuni = np.array([[179.97, -16.85]])
 plane = 111.195 * np.linalg.norm(lonlat - taveuni, axis=1)
 sphere = et.coords.great_circle_km(lonlat, np.repeat(taveuni, len(lonlat), axis=0))
 distances = {"plane of longitude and latitude": plane, "great circle": sphere}
 panels = {name: (km / 1000).reshape(shape) for name, km in distances.items()}
-
-# %% mystnb={"figure": {"name": "fig-02-distance", "caption": "Distance from Taveuni, Fiji (179.97° E), in the plane of the numbers and on the sphere. In the plane the Pacific just east of the date line is the farthest place of all."}, "image": {"alt": "Two world maps coloured by distance from Fiji. In the left map the far east is dark, meaning near, and the far west is bright, although both touch at the date line. In the right map the colours form rings around Fiji that continue over the date line, and the farthest place is in West Africa."}}
 figure = et.maps.prediction_map(panels, "thousand km", cmap="cividis", limits=(0, 20))
 plt.close(figure)
 figure
 
+# %% [markdown]
+# The cure is old: put the place on the unit sphere, with longitude $\lambda$ and latitude $\varphi$,
+#
+# $$ n = (x, y, z) = (\cos\varphi \cos\lambda,\ \cos\varphi \sin\lambda,\ \sin\varphi). $$
+
+
 # %%
-pairs = {
-    "over the date line": ([[179.97, -16.85]], [[-179.97, -16.85]]),
-    "near the North Pole": ([[0.0, 89.5]], [[180.0, 89.5]]),
-    "one degree at the equator": ([[0.0, 0.0]], [[1.0, 0.0]]),
-}
-apart = pd.DataFrame(
-    {
-        "pair": name,
-        "degrees apart": np.linalg.norm(np.subtract(a, b)),
-        "km apart": et.coords.great_circle_km(a, b)[0],
-        "unit vectors apart": np.linalg.norm(et.coords.unit_vectors(a) - et.coords.unit_vectors(b)),
-    }
-    for name, (a, b) in pairs.items()
-)
-apart.style.format(precision=3).hide(axis="index")
+def unit_vectors(lonlat):
+    """Return the points (N, 3) on the unit sphere of places (N, 2) in degrees."""
+    lon, lat = np.radians(lonlat).T
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
+
+
+assert np.allclose(unit_vectors(lonlat), et.UnitVectors()(lonlat))
+west, east = unit_vectors(np.array([[-179.97, -16.85], [179.97, -16.85]]))
+date_line = np.linalg.norm(west - east)
+assert date_line < 0.002
+print(f"Two shores of Taveuni: 359.94 degrees apart, as unit vectors {date_line:.4f}.")
 
 # %% [markdown]
-# In {numref}`fig-02-distance` the two distances agree nearby and part at the date line and towards the pole. The cure is old: put the place on the unit sphere,
-#
-# $$ n = (\cos\varphi \cos\lambda,\ \cos\varphi \sin\lambda,\ \sin\varphi), $$
-#
-# with longitude $\lambda$ and latitude $\varphi$. Straight distances between unit vectors grow with the distance on the ground, everywhere, with no seam and
-# no special pole. `et.UnitVectors` is this encoding. But three smooth numbers are all it has: a linear model of
-# $n$ can tilt the world, no more.
+# Straight distances between unit vectors grow with the distance on the ground, everywhere, with no seam and no special pole. But three smooth numbers are all we have: a linear
+# model of $n$ can tilt the world, no more. Finer detail needs waves.
 #
 # ## Waves on the sphere
 #
-# On a circle, any signal is a sum of sines and cosines. On the sphere the same role is played by the {term}`spherical harmonics` $Y_{lm}$, with *degree*
-# $l = 0, 1, 2, \dots$ and *order* $m = -l, \dots, l$. Degree $l$ counts how many times the wave goes up and down around the globe, the order
-# how these waves are divided between east-west and north-south. A half wave of degree $l$ is about
+# On a circle, any signal is a sum of sines and cosines. On the sphere the same role is played by the spherical harmonics $Y_{lm}$, with *degree*
+# $l = 0, 1, 2, \dots$ and *order* $m = -l, \dots, l$. The first four are so simple that they can be written down, as functions of the unit vector:
 #
-# $$ \frac{\pi R}{l} \approx \frac{20{,}000\ \text{km}}{l} $$
+# $$ Y_{00} = \sqrt{\tfrac{1}{4\pi}}, \qquad Y_{1,-1} = \sqrt{\tfrac{3}{4\pi}}\, y, \qquad Y_{10} = \sqrt{\tfrac{3}{4\pi}}\, z, \qquad Y_{11} = \sqrt{\tfrac{3}{4\pi}}\, x. $$
 #
-# long, with the Earth's radius $R$. `et.SphericalHarmonics(L)` gives the degrees $0$ to $L - 1$, which makes $L^2$ columns; column $l^2 + l + m$
-# holds $Y_{lm}$.
+# A constant and the unit vector. Here they are for Berlin.
 
 
 # %%
-def column(degree, order):
-    """Return the column of a harmonic."""
-    return degree * degree + degree + order
+def four_harmonics(lonlat):
+    """Return Y_00, Y_1-1, Y_10 and Y_11 of places: (N, 4)."""
+    x, y, z = unit_vectors(lonlat).T
+    factor = math.sqrt(3 / (4 * math.pi))  # makes the mean square over the sphere 1 / (4 pi)
+    return np.stack(
+        [np.full(len(x), math.sqrt(1 / (4 * math.pi))), factor * y, factor * z, factor * x], 1
+    )
 
 
-basis = et.SphericalHarmonics(10)(lonlat)
-chosen = [(1, 0), (2, 1), (4, -4), (9, 0), (9, 5), (9, 9)]
+berlin = np.array([[13.4, 52.5]])
+assert np.allclose(four_harmonics(lonlat), et.SphericalHarmonics(2)(lonlat))
+pd.DataFrame(four_harmonics(berlin), ["Berlin"], ["Y_00", "Y_1,-1", "Y_10", "Y_11"]).round(4)
+
+# %% [markdown]
+# All others follow one rule: a wave of longitude times a *Legendre function* $P_l^{|m|}$ of latitude, which SciPy knows.
+#
+# $$ Y_{lm} = N_{lm}\, P_l^{|m|}(\sin\varphi) \cdot \begin{cases} \sqrt2 \cos m\lambda & m > 0 \\ 1 & m = 0 \\ \sqrt2 \sin |m|\lambda & m < 0 \end{cases}, \qquad N_{lm}^2 = \frac{2l + 1}{4\pi} \frac{(l - |m|)!}{(l + |m|)!}. $$
+
+
+# %%
+def harmonic(degree, order, lonlat):
+    """Return the real harmonic of a degree and an order at places: (N,)."""
+    lon, lat = np.radians(lonlat).T
+    m = abs(order)
+    norm = (2 * degree + 1) / (4 * np.pi) * factorial(degree - m) / factorial(degree + m)
+    wave = np.cos(m * lon) if order >= 0 else np.sin(m * lon)
+    legendre = (-1) ** m * lpmv(m, degree, np.sin(lat))  # SciPy's has the sign (-1) ** m
+    return math.sqrt(norm * (2 if m else 1)) * legendre * wave
+
+
+basis = et.SphericalHarmonics(10)(lonlat)  # degrees 0 to 9: 100 columns
+orders = [(degree, order) for degree in range(10) for order in range(-degree, degree + 1)]
+assert np.allclose(np.stack([harmonic(*lm, lonlat) for lm in orders], axis=1), basis)
 waves = {
-    f"degree {degree}, order {order}": basis[:, column(degree, order)].reshape(shape)
-    for degree, order in chosen
+    f"degree {degree}, order {order}": harmonic(degree, order, lonlat).reshape(shape)
+    for degree, order in [(1, 0), (2, 1), (4, -4), (9, 0), (9, 5), (9, 9)]
 }
 
-# %% mystnb={"figure": {"name": "fig-02-harmonics", "caption": "Six real spherical harmonics of the degrees 1 to 9. Order 0 gives bands of latitude, order l sectors of longitude, orders between them a chequerboard."}, "image": {"alt": "Six world maps in orange and purple. Degree 1 order 0 divides north from south; degree 2 order 1 has four large patches; degree 4 order minus 4 has eight sectors; degree 9 order 0 has ten bands of latitude; degree 9 order 5 a chequerboard; degree 9 order 9 eighteen narrow sectors that fade towards the poles."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-harmonics", "caption": "Six real spherical harmonics of the degrees 1 to 9. Order 0 gives bands of latitude, order l sectors of longitude, orders between them a chequerboard."}, "image": {"alt": "Six world maps in orange and purple. Degree 1 order 0 divides north from south; degree 2 order 1 has four large patches; degree 4 order minus 4 has eight sectors; degree 9 order 0 has ten bands of latitude; degree 9 order 5 a chequerboard; degree 9 order 9 eighteen narrow sectors that fade towards the poles."}}
 figure = et.maps.prediction_map(waves, "value of the harmonic", diverging=True)
 plt.close(figure)
 figure
 
 # %% [markdown]
-# The harmonics of {numref}`fig-02-harmonics` are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
+# `et.SphericalHarmonics(L)` gives the degrees $0$ to $L - 1$: $L^2$ columns ({numref}`fig-02-harmonics`). Degree $l$ counts how many times the wave goes up and down around the globe, so a half wave is about
+#
+# $$ \frac{\pi R}{l} \approx \frac{20{,}000\ \text{km}}{l} $$
+#
+# long, with the Earth's radius $R$. The harmonics are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
 # We check it rather than believe it. Gauss-Legendre nodes in $\sin\varphi$ and equal steps in longitude integrate products of
 # harmonics exactly, up to rounding.
 
@@ -139,33 +164,46 @@ def gram(L):
 
 
 worst = {L: np.abs(gram(L) - np.eye(L * L)).max() for L in (5, 10, 20)}
+assert max(worst.values()) < 1e-10
 for L, error in worst.items():
     print(f"L = {L:2}: largest deviation from the identity {error:.0e}")
+
+# %% [markdown]
+# **Exercise 1 (write).** Does the encoding prefer some regions? Show in code that the inner product of the encodings of two places depends on nothing but the distance between
+# them. (Hint: take many pairs of places 1,000 km apart. The addition theorem says $\sum_m Y_{lm}(u) Y_{lm}(v) = \frac{2l+1}{4\pi} P_l(u \cdot v)$.)
+
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+here = et.coords.sample_sphere(1000, np.random.default_rng(2))
+there = et.coords.destination(here, 45.0, 1000.0)
+Y = et.SphericalHarmonics(10)
+inner = (Y(here) * Y(there)).sum(axis=1)
+angle = np.cos(1000.0 / et.coords.EARTH_RADIUS_KM)
+theorem = np.polynomial.legendre.legval(angle, (2 * np.arange(10) + 1) / (4 * np.pi))
+# All 1,000 inner products are equal: no region is special, and no distance is closer in Europe.
+assert np.allclose(inner, theorem)
+print(f"inner products {inner.min():.6f} to {inner.max():.6f}, by the theorem {theorem:.6f}")
 
 # %% [markdown]
 # ## How much detail can L degrees hold?
 #
 # With $L$ degrees the finest half wave is about $20{,}000 / (L - 1)$ km. To see what that means we fit the elevation of the land by a linear model of the
-# harmonics. Half of the places are used to fit. The score is
+# harmonics, on half of the places. The score is
 # $R^2$, the share of variance explained: once on other places *between* the fitted ones, once in held-out *blocks* of 1,000 km.
 #
-# There is a trap. The harmonics are orthonormal on the sphere, but we have heights on the *land* only. Some combinations of
-# many harmonics are almost zero on all land, so the data say nothing about their weight. Ordinary least squares
-# gives them enormous weights. A ridge penalty keeps all weights small and removes the problem. We show both.
+# There is a trap. The harmonics are orthonormal on the sphere, but we have heights on *land* only. Some combinations of
+# many harmonics are almost zero on all land, so the data say nothing about their weight, and ordinary least squares
+# makes it enormous. A ridge penalty keeps all weights small. We try both.
 
 # %%
-task = et.load_task("elevation", n=size.n_task)
 split = et.probes.draw_split(task.lonlat, "block", seed=0)
 fitted = split.labels(size.n_task // 2, seed=0)
 between = np.setdiff1d(split.pool, fitted)
-
-# %%
 rows, fits = [], {}
 for L in (5, 10, 20):
     Y = et.SphericalHarmonics(L)(task.lonlat) * np.sqrt(4 * np.pi)  # mean square 1 on the sphere
     x, y = Y[fitted], task.target[fitted]
     plain, fits[L] = LinearRegression().fit(x, y), Ridge(alpha=100.0).fit(x, y)
-    row = {"L": L, "columns": L * L, "half wave, km": 20_000 / (L - 1)}
+    row = {"L": L, "half wave, km": 20_000 / (L - 1)}
     row["least squares, between"] = plain.score(Y[between], task.target[between])
     row["ridge, between"] = fits[L].score(Y[between], task.target[between])
     row["ridge, blocks"] = fits[L].score(Y[split.scored], task.target[split.scored])
@@ -173,7 +211,7 @@ for L in (5, 10, 20):
 detail = pd.DataFrame(rows)
 detail.style.format(precision=2, thousands=",").hide(axis="index")
 
-# %%
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation and its ridge fits with L = 5, 10 and 20, fitted to half of the labelled places. Greenland shows the rock under its ice. Grey: sea or no data. Scores above."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 there is little but a broad blur over Asia. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
 truth = np.full(len(lonlat), np.nan)
 truth[land] = et.sample.raster("elevation").at(lonlat[land])[:, 0]
 panels = {"elevation": truth.reshape(shape)}
@@ -181,48 +219,71 @@ for L, fit in fits.items():
     drawn = np.full(len(lonlat), np.nan)
     drawn[land] = fit.predict(et.SphericalHarmonics(L)(lonlat[land]) * np.sqrt(4 * np.pi))
     panels[f"L = {L}"] = drawn.reshape(shape)
-
-# %% mystnb={"figure": {"name": "fig-02-resolution", "caption": "More degrees draw finer relief: elevation and its ridge fits with L = 5, 10 and 20, fitted to half of the labelled places. Greenland shows the rock under its ice. Grey: sea or no data. Scores above."}, "image": {"alt": "Four world maps of elevation on land. The true map shows sharp mountain ranges. With L = 5 there is little but a broad blur over Asia. With L = 10 Tibet and the western Americas appear as smooth bulges. With L = 20 the Andes and the Rocky Mountains become narrow bands."}}
 figure = et.maps.prediction_map(panels, "elevation (m)", limits=(0, 4000))
 plt.close(figure)
 figure
 
-# %% tags=["hide-input"]
-low, high = detail.iloc[0], detail.iloc[-1]
-display(
-    Markdown(
-        f"Between the fitted places ridge explains {low['ridge, between']:.2f} of the variance with "
-        f"L = 5 and {high['ridge, between']:.2f} with L = 20. Without the penalty, least squares "
-        f"with L = 20 reaches {high['least squares, between']:.3g}: far worse than the mean height."
-    )
-)
+# %% [markdown]
+# Least squares with $L = 20$ is far worse than the mean height; ridge gains with every degree. {numref}`fig-02-resolution` is a picture of the bound: a linear model of these columns cannot draw a ridge narrower than its half wave. It is also
+# a picture of a choice. Large $L$ holds more detail, and has more ways to go wrong where there is no data. The paper takes
+# $L = 10$ and leaves finer structure to the network.
+#
+# ## A sine of a sine
+#
+# How can a network draw finer detail than its inputs hold? Take one wave, $\sin 3x$, multiply it by a number $a$, and take the sine again.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-wave", "caption": "A sine of a sine has frequencies that the inner sine has not: odd multiples of 3, reaching the further, the larger the factor. Left: one wave. Right: its power by frequency, in shares."}, "image": {"alt": "Four rows. Left, curves over one turn: a wave with three periods; nearly the same wave; a wave with nine periods of unequal depth; a wave with many narrow wiggles. Right, bars of power: one at frequency 3; the same; one at 9 and a small one at 15; four from 15 to 33."}}
+x = np.arange(2048) * 2 * np.pi / 2048
+sines = {f"sin({a} sin 3x)": np.sin(a * np.sin(3 * x)) for a in (1, 4, 10)}
+sines = {"sin 3x": np.sin(3 * x), **sines}
+power = {name: np.abs(np.fft.rfft(wave)) ** 2 for name, wave in sines.items()}
+finer = {name: p[4:].sum() / p.sum() for name, p in power.items()}  # share above frequency 3
+figure, axes = plt.subplots(4, 2, figsize=(8, 4.6), sharex="col", layout="constrained")
+for (left, right), (name, wave), colour in zip(axes, sines.items(), et.maps.CYCLE, strict=False):
+    left.plot(x, wave, color=colour)
+    left.set(ylim=(-1.25, 1.25), yticks=(-1, 0, 1), title=name)
+    shares = power[name][:46] / power[name].sum()
+    right.bar(range(46), shares, color=colour, width=1)
+    right.set(yticks=(0, 0.5, 1), ylim=(0, 1), title=f"{100 * finer[name]:.1f} % above 3")
+axes[-1, 1].set(xlabel="frequency", xticks=range(0, 46, 3))
+plt.close(figure)
+figure
 
 # %% [markdown]
-# {numref}`fig-02-resolution` is a picture of the bound: a linear model of these columns cannot draw a ridge narrower than its half wave. It is also
-# a picture of a choice. Large $L$ holds more detail, and has more ways to go wrong where there is no data. The default of this
-# package is $L = 10$, and the finer structure is left to what comes next.
+# So the network makes higher frequencies out of the ones it is given ({numref}`fig-02-wave`), and the factor says how high. That is the idea of a SIREN, a network whose layers compute
 #
-# ## Sines of sums of waves
+# $$ h = \sin\bigl(\omega (W x + b)\bigr), $$
 #
-# A SIREN is a network whose layers are $\sin(\omega (W x + b))$. It takes the harmonics as input and combines them nonlinearly,
-# and products and sines of waves contain higher frequencies than the waves themselves. So the network reaches beyond $L$. The factor $\omega$ sets how
-# fast: the paper of SIREN uses 30 for raw coordinates, this package 10, because harmonics oscillate already.
+# with weights $W$ and biases $b$ that are trained and a fixed factor $\omega$. Its paper takes $\omega = 30$ for raw coordinates; we take 10, because harmonics oscillate already. The documented initialisation draws weights uniformly in
+# $\pm 1/n$ in the first layer and in $\pm \sqrt{6/n} / \omega$ after it, with $n$ inputs. Biases are drawn as PyTorch draws them, in $\pm 1 / \sqrt n$.
 #
-# Sines are touchy about the size of the weights. With weights that are too small the sine is almost a straight line, the network almost
-# linear, and its response to the place fades. With weights that are too large the sine
-# wraps around many times and neighbours get unrelated values. The documented initialisation draws weights uniformly in $\pm 1/n$ in the first layer and in
-# $\pm \sqrt{6/n} / \omega$ after it, with $n$ inputs. We send places through eight layers and compare with PyTorch's ordinary default, $\pm 1/\sqrt{n}$, and
-# with weights ten times too small. Biases are the same in all three.
+# **Why so careful?** Sines are touchy about the size of the weights. If these are too small, the sine is almost a straight line and the response to the place fades. If they are too large, the
+# sine wraps around many times and neighbours get unrelated values. We send places, and the same places moved 500 km to the east, through eight layers with the documented rule, with PyTorch's ordinary default, $\pm 1/\sqrt{n}$, and
+# with weights ten times too small.
 
 
 # %%
-def response(start, moved, rule, depth=8, width=256, omega=10.0):
+class Sine(nn.Module):
+    """One sine layer: (B, n) to (B, width)."""
+
+    def __init__(self, n, width, omega=10.0, first=False):
+        super().__init__()
+        self.linear, self.omega = nn.Linear(n, width), omega
+        bound = 1 / n if first else math.sqrt(6 / n) / omega
+        nn.init.uniform_(self.linear.weight, -bound, bound)
+
+    def forward(self, x):
+        return torch.sin(self.omega * self.linear(x))
+
+
+# %%
+def response(start, moved, rule, depth=8):
     """Return, layer by layer, the activations of places and of the same places moved."""
     torch.manual_seed(0)
     states, layers = [start, moved], []
     for i in range(depth):
         n = states[0].shape[1]
-        layer = et.encoders.SirenLayer(n, width, omega, first=i == 0)
+        layer = Sine(n, 256, first=i == 0)
         with torch.no_grad():
             if rule == "PyTorch's default":
                 layer.linear.weight.uniform_(-(n**-0.5), n**-0.5)
@@ -233,12 +294,9 @@ def response(start, moved, rule, depth=8, width=256, omega=10.0):
 
 
 # %%
-encoder = et.LocationEncoder(et.SphericalHarmonics(10))
-start = et.sample.sample_land(2000, np.random.default_rng(0))
-moved = et.coords.destination(start, 90, 500.0)  # 500 km to the east
-places, east = encoder.basis(start), encoder.basis(moved)
-RULES = ("documented", "PyTorch's default", "ten times smaller")
-deep = {rule: response(places, east, rule) for rule in RULES}
+def harmonics(lonlat):
+    """Return the harmonics of places, (N, 100), in the precision of the network."""
+    return torch.from_numpy(et.SphericalHarmonics(10)(lonlat)).float()
 
 
 def alike(a, b):
@@ -247,15 +305,20 @@ def alike(a, b):
     return torch.cosine_similarity(a - mean, b - mean, dim=1).mean().item()
 
 
-# %% mystnb={"figure": {"name": "fig-02-siren", "caption": "Of three initialisations the documented one alone keeps a signal that neither dies nor turns into noise. Left: spread of activations over places. Right: correlation between places 500 km apart. Untrained, omega 10, one seed."}, "image": {"alt": "Two line plots over layers 1 to 8. Left, on a logarithmic axis: the documented initialisation stays between a tenth and one, PyTorch's default stays at about 0.7, weights ten times smaller fall by about a factor of seven a layer. Right: PyTorch's default falls to zero by the third layer, the other two stay near 0.9."}}
-figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.2), layout="constrained")
+start = et.sample.sample_land(2000, np.random.default_rng(0))
+moved = et.coords.destination(start, 90, 500.0)
+RULES = ("documented", "PyTorch's default", "ten times smaller")
+deep = {rule: response(harmonics(start), harmonics(moved), rule) for rule in RULES}
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-siren", "caption": "Of three initialisations the documented one alone keeps a signal that neither dies nor turns into noise. Left: spread of activations over places. Right: correlation between places 500 km apart. Untrained, omega 10, one seed."}, "image": {"alt": "Two line plots over layers 1 to 8. Left, on a logarithmic axis: the documented initialisation stays between a tenth and one, PyTorch's default stays at about 0.7, weights ten times smaller fall by about a factor of seven a layer. Right: PyTorch's default falls to zero by the third layer, the other two stay near 0.9."}}
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 for rule, colour in zip(RULES, et.maps.CYCLE, strict=False):
     spread = [a.std(dim=0).mean().item() for a, _ in deep[rule]]
     axes[0].semilogy(range(1, 9), spread, "o-", ms=4, color=colour, label=rule)
     axes[1].plot(range(1, 9), [alike(*pair) for pair in deep[rule]], "o-", ms=4, color=colour)
 axes[0].set(xlabel="layer", ylabel="spread over places")
 axes[1].set(xlabel="layer", ylabel="correlation with 500 km east")
-axes[0].legend(fontsize=8, frameon=False)
+axes[0].legend(frameon=False)
 for ax in axes:
     ax.grid(alpha=0.3)
 plt.close(figure)
@@ -264,14 +327,72 @@ figure
 # %% [markdown]
 # Each naive choice fails in its own way ({numref}`fig-02-siren`). Small weights let the response to the place fade with each layer. PyTorch's default keeps the
 # spread but loses the neighbours: after a few layers, places 500 km apart have nothing in common, and no
-# learning signal carries from one to the other. The documented rule keeps both. Our encoder has only two
-# hidden layers, but two are enough for the damage to show.
+# learning signal carries from one to the other. The documented rule keeps both.
+#
+# ## The whole encoder
+#
+# Now we can write the encoder of the paper as this book uses it: harmonics of ten degrees, two sine layers of 256 units, a linear layer. *Dropout* sets each hidden number to zero with probability 0.2 while the
+# network trains, and does nothing afterwards. {numref}`fig-02-encoder` shows the same as a drawing.
+
+
+# %%
+class Encoder(nn.Module):
+    """Map the harmonics of places (B, 100) to their embedding (B, 256)."""
+
+    def __init__(self, width=256):
+        super().__init__()
+        first, second = Sine(100, width, first=True), Sine(width, width)
+        last = nn.Linear(width, width)
+        bound = math.sqrt(6 / width) / 10  # as in a sine layer
+        nn.init.uniform_(last.weight, -bound, bound)
+        self.layers = nn.Sequential(first, nn.Dropout(0.2), second, nn.Dropout(0.2), last)
+
+    def forward(self, basis):
+        return self.layers(basis)
+
+
+# %%
+torch.manual_seed(0)
+mine = Encoder().eval()  # eval: no dropout
+torch.manual_seed(0)
+package = et.LocationEncoder(et.SphericalHarmonics(10)).eval()
+with torch.no_grad():
+    by_hand = mine(harmonics(start)).numpy()
+assert np.allclose(by_hand, package.embed(start), atol=1e-6)
+sizes = [sum(p.numel() for p in mine.layers[k].parameters()) for k in (0, 2, 4)]
+print("weights and biases:", " + ".join(f"{n:,}" for n in sizes), f"= {sum(sizes):,}")
+
+names = ["longitude, latitude", "spherical harmonics, degrees 0 to 9"]
+names += [*["sine layer, dropout 0.2"] * 2, "linear layer", "embedding z"]
+trained = [f"256 numbers; {n:,} trained" for n in sizes]
+numbers = ["2 numbers", "100 numbers, fixed", *trained, "256 numbers"]
+colours = ["white", "#dddddd", *["#cfe3f3"] * 3, "white"]
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-encoder", "caption": "The encoder of the paper: 157,440 numbers are trained, and the harmonics are not. The skip, dashed, is this book's addition: it joins harmonics to the embedding and takes part in no loss."}, "image": {"alt": "A column of boxes with arrows from top to bottom: longitude and latitude, 2 numbers; spherical harmonics, 100 numbers, fixed; sine layer to 256, 25,856 trained numbers; sine layer to 256, 65,792; linear layer to 256, 65,792; embedding, 256 numbers. A dashed arrow leads from the harmonics around the network to the embedding."}}
+figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
+for y, name, number, colour in zip(range(5, -1, -1), names, numbers, colours, strict=True):
+    ax.add_patch(FancyBboxPatch((0, y), 4.6, 0.5, "round,pad=0.08", fc=colour, ec="#333333"))
+    ax.text(0.1, y + 0.25, name, va="center")
+    ax.text(4.5, y + 0.25, number, va="center", ha="right")
+    if y:
+        ax.annotate("", (2.3, y - 0.42), (2.3, y - 0.08), arrowprops={"arrowstyle": "->"})
+ax.plot([4.72, 5.4, 5.4, 4.9], [4.25, 4.25, 0.25, 0.25], "--", color="black", lw=1.2)
+ax.annotate("", (4.7, 0.25), (5.0, 0.25), arrowprops={"arrowstyle": "->"})
+ax.text(5.5, 2.25, "skip, if asked for:\nharmonics join the\nembedding, but\nno loss", va="center")
+ax.set(xlim=(-0.2, 7), ylim=(-0.2, 5.8))
+ax.set_axis_off()
+plt.close(figure)
+figure
+
+# %% [markdown]
+# The harmonics of a place never change. So they are computed once, in double precision, because the recurrence behind them loses its
+# digits in single precision, and training reads rows of a table.
 #
 # ## What does an untrained encoder already give?
 #
 # The papers of this field rarely show the encoder before training. Yet it already has an opinion on which places are alike. We ask for the similarity of
-# every place on land to Berlin. One caution: biases and the constant harmonic add the same vector to all places, and the plain cosine is
-# close to one everywhere. We therefore subtract the mean over land first.
+# every place on land to Berlin. One caution: biases and the constant harmonic add the same vector to all places, so the plain cosine is
+# close to one everywhere. We subtract the mean over land first.
 
 
 # %%
@@ -289,48 +410,74 @@ encoders = {}
 for omega in (10.0, 30.0):
     torch.manual_seed(0)
     encoders[omega] = et.LocationEncoder(et.SphericalHarmonics(10), omega=omega).eval()
-views = {"unit vectors": et.UnitVectors(), "harmonics, L = 10": et.SphericalHarmonics(10)}
+views = {"unit vectors": unit_vectors, "harmonics, L = 10": et.SphericalHarmonics(10)}
 views |= {f"untrained SIREN, omega {w:.0f}": e.embed for w, e in encoders.items()}
 similar = {name: np.matmul(*centred(encode)) for name, encode in views.items()}
 
-# %%
+km = et.coords.great_circle_km(lonlat[land], np.repeat(berlin, land.sum(), axis=0))
+ring = (km // 250).astype(int)
+curves = {name: np.bincount(ring, v)[:24] / np.bincount(ring)[:24] for name, v in similar.items()}
+half = {name: 125 + 250 * np.interp(-0.5, -c[:12], range(12)) for name, c in curves.items()}
+listed = [f"{name}: {d:,.0f} km" for name, d in half.items() if name != "unit vectors"]
+print("Similarity to Berlin falls to one half at this distance:", ", ".join(listed))
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-berlin", "caption": "Similarity of each place on land to Berlin before training: cosine after subtracting the mean over land. Harmonics set the region that is like Berlin; raising omega from 10 to 30 shrinks it a little. One seed."}, "image": {"alt": "Four world maps of similarity to Berlin. Unit vectors: a hemisphere is similar. Harmonics with L = 10: a spot over central Europe with faint rings around it. Untrained SIREN with omega 10 and with omega 30: nearly the same spot, with weak irregular patches elsewhere."}}
 panels = {}
 for name, values in similar.items():
     drawn = np.full(len(lonlat), np.nan)
     drawn[land] = values
     panels[name] = drawn.reshape(shape)
-
-# %% mystnb={"figure": {"name": "fig-02-berlin", "caption": "Similarity of each place on land to Berlin before training: cosine after subtracting the mean over land. Harmonics set the region that is like Berlin; raising omega from 10 to 30 shrinks it a little. One seed."}, "image": {"alt": "Four world maps of similarity to Berlin. Unit vectors: a hemisphere is similar. Harmonics with L = 10: a spot over central Europe with faint rings around it. Untrained SIREN with omega 10 and with omega 30: nearly the same spot, with weak irregular patches elsewhere."}}
 figure = et.maps.prediction_map(
     panels, "centred cosine with Berlin", limits=(-1, 1), diverging=True
 )
 plt.close(figure)
 figure
 
-# %% mystnb={"figure": {"name": "fig-02-range", "caption": "How similarity to Berlin falls with distance: mean centred cosine in rings of 250 km over land, untrained, one seed."}, "image": {"alt": "Line plot of similarity against distance up to 6,000 km. Unit vectors fall slowly. Harmonics and the SIREN with omega 10 fall together to zero within about 2,500 km, the SIREN with omega 30 slightly faster."}}
-berlin = np.repeat([[13.4, 52.5]], land.sum(), axis=0)
-ring = (et.coords.great_circle_km(lonlat[land], berlin) // 250).astype(int)
-counts = np.bincount(ring)[:24]
-curves = {name: np.bincount(ring, values)[:24] / counts for name, values in similar.items()}
-figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
-for (name, curve), colour in zip(curves.items(), et.maps.CYCLE, strict=False):
-    ax.plot(np.arange(24) * 250 + 125, curve, color=colour, label=name)
-ax.set(xlabel="distance from Berlin (km)", ylabel="centred cosine")
-ax.grid(alpha=0.3)
-ax.legend(fontsize=8, frameon=False)
+# %% [markdown]
+# An untrained encoder is a smooth notion of nearness, with a range set by its construction ({numref}`fig-02-berlin`).
+# The harmonics set most of it; the untrained network at $\omega = 10$ hardly changes it, and a larger $\omega$ shortens it. A
+# linear model on top of it can interpolate between labels, and that makes it a strong baseline. Every table in this book
+# has a row for it. Without that row nobody can tell what was *learned*.
+#
+# A second view: turn the embedding of each place into a colour. The three directions in which the embedding varies most, its principal components over land, become
+# red, green and blue. Places of like colour are alike to the encoder, as far as three numbers can say it.
+
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-02-colours", "caption": "Before training, colour follows nearness alone: patches of a continent's size, of one colour within a few hundred km. Three principal components over land as red, green and blue. One seed."}, "image": {"alt": "Four world maps in colours. Unit vectors: three broad gradients over the globe. Harmonics and both untrained networks: smooth patches of a continent's size and less, in different colours on each map, with no sign of deserts, forests or mountains."}}
+seen = et.maps.colours(unit_vectors(lonlat[land]), lonlat[land])
+painted = {"unit vectors": seen}
+painted["harmonics, L = 10"] = et.maps.colours(harmonics(lonlat[land]), lonlat[land], like=seen)
+for omega, encoder in encoders.items():
+    title = f"untrained SIREN, omega {omega:.0f}"
+    painted[title] = et.maps.colours(encoder.embed(lonlat[land]), lonlat[land], like=seen)
+panels = {}
+for name, colour in painted.items():
+    drawn = np.full((len(lonlat), 3), np.nan)
+    drawn[land] = colour
+    panels[name] = drawn.reshape(*shape, 3)
+figure = et.maps.colour_map(panels)
 plt.close(figure)
 figure
 
-# %% tags=["hide-input"]
-half = {name: 125 + 250 * np.interp(-0.5, -c[:12], range(12)) for name, c in curves.items()}
-listed = ", ".join(f"{name}: {km:,.0f} km" for name, km in half.items() if name != "unit vectors")
-display(Markdown(f"Similarity to Berlin falls to one half at this distance: {listed}."))
+# %% [markdown]
+# Do two places of one climate zone have similar colours in {numref}`fig-02-colours`? We take random pairs more than 3,000 km apart, and neighbours for comparison.
+
+# %%
+i, j = np.random.default_rng(0).integers(0, land.sum(), (2, 20_000))
+far = et.coords.great_circle_km(lonlat[land][i], lonlat[land][j]) > 3000
+zone = et.sample.raster("climate").at(lonlat[land])[:, 0]
+pairs = {"one zone": far & (zone[i] == zone[j]), "two zones": far & (zone[i] != zone[j])}
+rows = {}
+for name, colour in painted.items():
+    differ = np.linalg.norm(colour[i] - colour[j], axis=1)
+    rows[name] = {kind: differ[some].mean() for kind, some in pairs.items()}
+    east = np.nan_to_num(panels[name][:, 1:] - panels[name][:, :-1], nan=np.inf)
+    rows[name]["next cell"] = np.median(np.linalg.norm(east, axis=2)[np.isfinite(east[..., 0])])
+differing = pd.DataFrame(rows).T
+differing.style.format(precision=2)
 
 # %% [markdown]
-# An untrained encoder is a smooth notion of nearness, with a range set by its construction ({numref}`fig-02-berlin`, {numref}`fig-02-range`).
-# The harmonics set most of it. The untrained network at omega 10 hardly changes it, and a larger omega shortens it. Exercise 2 changes $L$ instead. A
-# linear model on top of it can interpolate between labels, and that makes it a strong baseline. Every table in this book
-# therefore has a row for it. Without that row nobody can tell what was *learned*.
+# Far from each other, places of one zone differ in colour about as much as places of two: the harmonics and the untrained networks know nothing of climate. (Unit vectors know a little: latitude.)
+# [Chapter 04](04_melt.ipynb) paints the map again after training, when the encoder has seen what is there.
 #
 # ## Is it continuous everywhere?
 #
@@ -350,120 +497,69 @@ for where, lon in (("date line", 179.9955), ("elsewhere", 100.0)):
     here = np.stack([np.full(17, lon), latitudes], axis=1)
     step = z(et.coords.destination(here, 90, 1.0)) - z(here)
     change[where] = np.linalg.norm(step, axis=1).mean() / np.linalg.norm(z(here), axis=1).mean()
+assert max(gap.values()) < 1e-5
+assert change["date line"] < 2 * change["elsewhere"]
 print("largest difference:", {k: float(v) for k, v in gap.items()})
 print("relative change over 1 km:", {k: f"{v:.1e}" for k, v in change.items()})
 
 # %% [markdown]
-# ## What does the basis cost?
-#
-# The harmonics of a place never change. So they are computed once, in double precision, because the recurrence behind them loses its
-# digits in single precision. They are then stored in single precision and reused at every step. Training reads rows from a table.
-
-# %%
-rows = []
-some = et.coords.sample_sphere(size.n, np.random.default_rng(0))
-for L in (5, 10, 20, 40):
-    started = time.perf_counter()
-    Y = et.SphericalHarmonics(L)(some)
-    seconds = time.perf_counter() - started
-    rows.append({"L": L, "columns": L * L, "seconds": seconds, "table, MB": 4 * Y.size / 1e6})
-cost = pd.DataFrame(rows)
-cost.style.format(precision=2, thousands=",").hide(axis="index")
-
-# %% [markdown]
-# The columns grow with $L^2$, and with them the table and the first layer. Computed once, it hardly matters; recomputed in every step it
-# would.
-#
 # ## A way around the network
 #
 # Contrastive training has to tell thousands of places apart, and sharp detail does that best. Smooth, large-scale structure may get lost
-# on the way. `LocationEncoder(encoding, skip=s)` keeps it: the harmonics of the first $s$ degrees are joined to the trained part, at equal scale. They
-# are part of the embedding but of no loss. The width stays the same, so $s^2$ columns are taken from the trained part, and comparisons
-# remain fair. The paper's encoder has none. What the skip brings is a question for the [probing chapter](06_probing.ipynb).
+# on the way. A {term}`skip connection` keeps it: the harmonics of the first $s$ degrees are joined to the trained columns, at equal scale. They
+# are part of the embedding but of no loss, so training never touches them. The width stays 256, so $s^2$ columns are taken from the trained part, and comparisons
+# remain fair. The paper's encoder has no skip. What it brings is a question for the [probing chapter](06_probing.ipynb).
+#
+# **Exercise 2 (write).** Build the embedding with a skip of five degrees of `with_skip = et.LocationEncoder(et.SphericalHarmonics(10), skip=5)` yourself, from its trained columns, `with_skip(basis)`, and from `et.SphericalHarmonics(5)`. Compare with `with_skip.embed`. At equal scale means: the trained columns are divided by their root mean square over the sphere, `with_skip.rms`, and a harmonic is multiplied by $\sqrt{4\pi}$.
 
-# %%
-with_skip = et.LocationEncoder(et.SphericalHarmonics(10), skip=5)
-embedded = with_skip.embed(task.lonlat[:100])
-harmonics = et.SphericalHarmonics(5)(task.lonlat[:100]) * np.sqrt(4 * np.pi)
-same = bool(np.allclose(embedded[:, with_skip.tied_dim :], harmonics, atol=1e-4))
-print(embedded.shape, "trained:", with_skip.tied_dim, "skip:", 5**2, "harmonics found:", same)
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+torch.manual_seed(0)
+with_skip = et.LocationEncoder(et.SphericalHarmonics(10), skip=5).eval()
+with torch.no_grad():
+    trained = with_skip(harmonics(start)) / with_skip.rms  # (2000, 231)
+smooth = et.SphericalHarmonics(5)(start) * math.sqrt(4 * math.pi)  # (2000, 25)
+joined = np.concatenate([trained.numpy(), smooth], axis=1)
+# A loss compares with_skip(basis) alone. The 25 columns are added when the place is embedded.
+assert np.allclose(joined, with_skip.embed(start), atol=1e-4)
 
 # %% [markdown]
+# ## The encoder that we recommend
+#
+# `et.LocationEncoder()`, without arguments, is another one: sines and cosines of doubling frequencies (`Sphere2Vec`) into a residual network, with a skip of ten degrees. With three modalities it is level with
+# harmonics and sine layers, with seven it is ahead ([chapter 09](09_bottleneck.ipynb)); the shipped model `earth` has it. The chapters that follow mean the encoder of the paper and write it out.
+#
 # ## Limits
 #
 # - The figures of the untrained encoder show one seed. Other seeds change details, not the range.
-# - Ridge has one fixed penalty here, the same for all $L$. A probe that chooses it by cross-validation comes in
-#   [probing](06_probing.ipynb), and scores move with it.
+# - Ridge has one fixed penalty here, the same for all $L$. [Probing](06_probing.ipynb) chooses it by cross-validation, and scores move with it.
 # - The sphere stands for the Earth. Its flattening, a third of a percent, is ignored.
-# - Other encodings exist: random Fourier features, multi-scale grids, learned sites. Which is best for tying modalities is an open question.
 #
 # ## Summary
 #
 # - Longitude and latitude tear the date line and stretch the poles. Unit vectors do not.
-# - Spherical harmonics are orthonormal waves on the sphere; degree $l$ resolves about $20{,}000 / l$ km.
+# - Spherical harmonics are orthonormal waves on the sphere: the first four are a constant and the unit vector, and degree $l$ resolves about $20{,}000 / l$ km.
 # - On land alone they are no longer orthogonal: without a penalty, a fit with many degrees explodes.
-# - A SIREN adds finer detail, if its weights are initialised with care.
+# - A sine layer makes higher frequencies out of the ones it is given, if its weights are drawn with care.
 # - An untrained encoder already gives nearness, and belongs into every comparison.
 #
-# ## Exercises
-#
-# **Exercise 1 (check).** Which half wave does degree 9 have, and which degree is needed to resolve 200 km?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-half_around = np.pi * et.coords.EARTH_RADIUS_KM
-print(f"degree 9: {half_around / 9:,.0f} km; 200 km needs degree {half_around / 200:.0f}")
-assert round(half_around / 9, -2) == 2200
-assert round(half_around / 200) == 100
-
-# %% [markdown]
-# **Exercise 2 (modify).** The range of the untrained encoder can also be set by the number of degrees. At which distance from
-# Berlin does the centred similarity first fall below one half, for $L = 5$, 10 and 20 at omega 10?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-reach = {}
-for L in (5, 10, 20):
-    torch.manual_seed(0)
-    values = np.matmul(*centred(et.LocationEncoder(et.SphericalHarmonics(L)).embed))
-    mean = np.bincount(ring, values) / np.maximum(np.bincount(ring), 1)
-    reach[L] = int(np.argmax(mean < 0.5)) * 250
-print(reach)
-assert reach[20] <= reach[10] <= reach[5]
-
-# %% [markdown]
-# **Exercise 3 (open).** Does the encoding prefer some regions? Show that the inner product of two encodings depends on nothing but the distance between
-# the places. (Hint: the addition theorem, $\sum_m Y_{lm}(u) Y_{lm}(v) = \frac{2l+1}{4\pi} P_l(u \cdot v)$.) Does this hold for the SIREN?
-
-# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-here = et.coords.sample_sphere(1000, np.random.default_rng(2))
-there = et.coords.destination(here, 45.0, 1000.0)
-Y = et.SphericalHarmonics(10)
-inner = (Y(here) * Y(there)).sum(axis=1)
-angle = np.cos(1000.0 / et.coords.EARTH_RADIUS_KM)
-theorem = np.polynomial.legendre.legval(angle, (2 * np.arange(10) + 1) / (4 * np.pi))
-siren = (z(here) * z(there)).sum(axis=1)
-print(f"spread of harmonics {np.ptp(inner):.0e}, of the SIREN {siren.std() / siren.mean():.2f}")
-assert np.allclose(inner, theorem)
-assert siren.std() / siren.mean() > 1e-3  # random weights prefer some regions, a little
-
-# %% [markdown]
 # ## Check
 
 # %% tags=["check"]
-assert apart.loc[0, "degrees apart"] > 359
-assert apart.loc[0, "km apart"] < 10
-assert max(worst.values()) < 1e-10
+assert lonlat[np.argmax(plane)][0] < -170, "just east of the date line is the farthest"
 assert detail["ridge, between"].is_monotonic_increasing
-assert detail["least squares, between"].iloc[-1] < detail["ridge, between"].iloc[-1]
+assert detail["least squares, between"].iloc[-1] < 0
+assert finer["sin(1 sin 3x)"] < finer["sin(4 sin 3x)"] < finer["sin(10 sin 3x)"]
+assert power["sin(10 sin 3x)"][3::6].sum() > 0.999 * power["sin(10 sin 3x)"].sum(), "3, 9, 15, ..."
 last = {rule: deep[rule][-1] for rule in RULES}
 assert last["ten times smaller"][0].std(dim=0).mean() < 1e-3
 assert last["documented"][0].std(dim=0).mean() > 0.05
 assert alike(*last["documented"]) > alike(*last["PyTorch's default"]) + 0.2
-second = [alike(*deep[rule][1]) for rule in ("documented", "PyTorch's default")]
-assert second[0] > second[1] + 0.3
-assert max(gap.values()) < 1e-5
-assert change["date line"] < 2 * change["elsewhere"]
+assert alike(*deep["documented"][1]) > alike(*deep["PyTorch's default"][1]) + 0.3
 assert half["untrained SIREN, omega 30"] < half["untrained SIREN, omega 10"]
-assert same
+ratio = differing["one zone"] / differing["two zones"]
+assert ratio.drop("unit vectors").min() > 0.9, "climate is not seen before training"
+assert ratio["unit vectors"] < 0.95
+assert (differing["next cell"] < 0.5 * differing["two zones"]).all()
 
 # %% [markdown]
 # ## Further reading

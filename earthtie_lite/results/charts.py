@@ -120,7 +120,8 @@ def curves(
         ax.grid(alpha=0.3)
     counts = sorted(table[x].unique())
     for ax in figure.axes[-2:]:
-        ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=9)
+        turn = 30 if max(counts) >= 100_000 else 0
+        ax.set_xticks(counts, [f"{n:,}" for n in counts], fontsize=9, rotation=turn)
         ax.minorticks_off()
         ax.tick_params(labelbottom=True)
         ax.set_xlabel(label)
@@ -151,7 +152,7 @@ def differences(table: "pd.DataFrame", label: str) -> Figure:
     figure, axes = plt.subplots(
         1,
         len(tasks),
-        figsize=(1.7 * len(tasks) + 1.6, 0.32 * len(names) + 1.2),
+        figsize=(8, 0.32 * len(names) + 1.2),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -167,7 +168,8 @@ def differences(table: "pd.DataFrame", label: str) -> Figure:
         ax.set_title(task, fontsize=10)
         ax.grid(axis="x", alpha=0.3)
         ax.tick_params(axis="x", labelsize=9)
-        ax.locator_params(axis="x", nbins=3)
+        ax.locator_params(axis="x", nbins=2 if len(tasks) > 4 else 3)
+        ax.xaxis.set_major_formatter("{x:g}")
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].invert_yaxis()
     figure.supxlabel(label, fontsize=10)
