@@ -14,7 +14,7 @@ WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained stamp
+.PHONY: help book test test-long notebooks lint clean sample browser peers results pretrained stamp colab
 
 help:  ## Show this list
 	@echo "make <target>, with PYTHON=$(PYTHON) for a new environment in $(VENV)"
@@ -70,7 +70,10 @@ $(GEOCLIP): | $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target build/peers geoclip==1.3.0
 
-stamp: $(STAMP)  ## Write the repository's address into badges, citation and notebooks; ADDRESS=https://github.com/you/name
+colab: $(STAMP)  ## Make the Colab edition of the notebooks in build/colab
+	@$(BIN)/python book/colab.py
+
+stamp: $(STAMP)  ## Write the repository's address into the book's buttons and the citation; ADDRESS=https://github.com/you/name
 	@$(BIN)/python book/stamp.py $(ADDRESS)
 
 clean:  ## Delete what was built; the environment stays

@@ -258,7 +258,6 @@ def main(argv: list[str] | None = None) -> int:
         if name == "run":
             command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
     commands.add_parser("prose", help="update text and captions of stored notebooks")
-    commands.add_parser("check-stored", help="list stored outputs that do not match their source")
     book = commands.add_parser("book", help="build the site and print the path of its first page")
     book.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="executed notebooks")
     book.add_argument("--folder", type=Path, default=ROOT / "build" / "book")
@@ -272,10 +271,8 @@ def main(argv: list[str] | None = None) -> int:
         elif given.command == "prose":
             for source in sources():
                 update_prose(source)
-        elif given.command == "book":
+        else:
             print(render(given.notebooks, given.folder))
-        elif found := [problem for source in sources() for problem in problems(source)]:
-            raise NotebookError("\n".join(found))
     except NotebookError as error:
         print(error, file=sys.stderr)
         return 1

@@ -254,7 +254,7 @@ cosines = {
 }
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-03-matrix", "caption": "Training makes the diagonal stand out: cosines of twelve images (rows) and twelve places (columns). The four of the table come first. The places were not chosen by region; some lie in held-out blocks. One seed."}, "image": {"alt": "Two matrices of twelve by twelve coloured cells. Before training each row has one pale colour. After training the diagonal is orange, most other cells are pale or purple, and forests share orange cells with forests, deserts with deserts."}}
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 5.2), layout="constrained", sharey=True)
+figure, axes = plt.subplots(1, 2, figsize=(8, 4.8), layout="constrained", sharey=True)
 for ax, (title, matrix) in zip(axes, cosines.items(), strict=True):
     table = pd.DataFrame(matrix, index=list(twelve), columns=list(twelve))
     sns.heatmap(table, square=True, ax=ax, cmap="PuOr_r", vmin=-1, vmax=1, cbar=False)
@@ -433,7 +433,7 @@ world = np.full((len(lonlat), len(spots)), np.nan)
 world[land] = model.similarity(lonlat[land], model.embed_modality("satellite", images))
 panels = {name: world[:, i].reshape(shape) for i, name in enumerate(spots)}
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-03-world", "caption": "Cosine of one patch with every place on land. The Sahara patch finds the Sahara and Arabia; the Amazon patch finds the Amazon, then the Congo and the plains of North America, and more weakly India, Kazakhstan and Siberia. One seed; grey: sea."}, "image": {"alt": "Four world maps. Sahara: North Africa and Arabia stand out. Amazon: the Amazon is darkest; the rest of South America, the Congo basin, the plains of North America, India and parts of Siberia stand out less. Tromsø: coasts of Alaska, Norway, western Europe, Patagonia and New Zealand. Tibet: Tibet, then parts of North Africa, the Near East, Central Asia and Australia."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-03-world", "caption": "The Sahara patch finds the Sahara and Arabia; the Amazon patch finds the Amazon, then the Congo and, more weakly, other forests and plains. Cosine of one patch with every place on land, one seed; grey: sea."}, "image": {"alt": "Four world maps. Sahara: North Africa and Arabia stand out. Amazon: the Amazon is darkest; the rest of South America, the Congo basin, the plains of North America, India and parts of Siberia stand out less. Tromsø: coasts of Alaska, Norway, western Europe, Patagonia and New Zealand. Tibet: Tibet, then parts of North Africa, the Near East, Central Asia and Australia."}}
 figure = et.maps.prediction_map(panels, "cosine with the image", diverging=True)
 plt.close(figure)
 figure

@@ -202,7 +202,7 @@ print(f"{by_hand_losses[0]:.3f} nats in the first step, {by_hand_losses[-1]:.3f}
 #
 # `et.fit` has the same loop, and validates after each epoch. Its callback redraws the curves while you wait. With the same seeds its first epoch has the same losses as yours.
 
-# %% mystnb={"figure": {"name": "fig-04-curves", "caption": "MELT's training loss falls; on held-out blocks satellite falls furthest, text falls in the first epochs alone, lights stay near log 256 = 5.55 nats. Above: last step of each epoch. Below: at most 256 candidates. 20,000 pairs each, one seed."}, "image": {"alt": "Two panels of curves over pairs seen. The training loss falls, with two small rises. Below it the held-out loss of satellite falls furthest and wavers at the end, that of text falls early and then stays level, that of lights hardly changes."}}
+# %% mystnb={"figure": {"name": "fig-04-curves", "caption": "MELT's training loss falls; on held-out blocks satellite falls furthest, text falls in the first epochs alone, lights stay near log 256 = 5.55 nats. Above: last step of each epoch. Below: at most 256 candidates. 20,000 pairs each."}, "image": {"alt": "Two panels of curves over pairs seen. The training loss falls, with two small rises. Below it the held-out loss of satellite falls furthest and wavers at the end, that of text falls early and then stays level, that of lights hardly changes."}}
 run = et.fit(sample, config, harmonics, callback=et.maps.LiveCurves())
 
 # %% tags=["hide-input"]

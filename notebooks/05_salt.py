@@ -267,7 +267,7 @@ other = et.fit(sample, melt, harmonics)
 runs = {"MELT": other, "SALT": run}
 
 # %% tags=["hide-input"] mystnb={"figure": {"name": "fig-05-beside", "caption": "At equal pairs seen MELT ends lower on satellite; on lights and text both end alike. SALT's curves wobble, most at the start. Held-out loss after each epoch, own scales. 20,000 pairs a modality, one seed."}, "image": {"alt": "Three panels, satellite, lights and text, each with a MELT curve and a more jagged SALT curve of held-out loss over pairs seen. In the first epochs SALT's loss of satellite and lights rises far above log 256."}}
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(8, 2.8), layout="constrained")
 for ax, name in zip(axes, sample):
     for (method, r), colour in zip(runs.items(), ("#000000", "#D55E00")):
         ends = r.history.dropna(subset="val_loss")

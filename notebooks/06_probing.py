@@ -477,7 +477,7 @@ means = curves.pivot(index=["task", "n_labels"], columns="embedding", values="me
 lead, top = (means[melt3] - means["untrained"]).unstack(), means[coloured].idxmax(axis=1)
 assert means.loc[("country", 59_049)].idxmax() == "IDW 5"
 legend = dict(zip(coloured, ["MELT, all three", "SALT, all three", *coloured[2:]]))
-figure = charts.label_curves(curves.sort_values("task"), legend)
+figure = charts.curves(curves.sort_values("task"), legend, "n_labels", "labels")
 plt.close(figure)
 figure
 

@@ -114,7 +114,7 @@ answer = pd.concat(
     for name, (sums, a, b) in asked.items()
 )
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-09-answer", "caption": "More modalities help where they carry what a label needs; a larger encoder does not; another encoder helps with seven modalities alone. Paired differences, 95 % intervals, not corrected; blue excludes zero. Blank: not measured, or a modality contains the label."}, "image": {"alt": "Thirteen rows of interventions by five columns of tasks, with horizontal intervals around zero. Population: three modalities, the skip, contrast and longer training lie right of zero. Country: three modalities lie left of zero, the skip far right. Four times the parameters lie left of zero on country and biome. Regions apart lie left on three tasks. In the column of four independent tasks another encoder with seven modalities alone excludes zero."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-09-answer", "caption": "More modalities help where they carry what a label needs; a larger encoder does not; another encoder helps with seven modalities alone. Paired differences, 95 % intervals, not corrected; blue: excludes zero. Blank: not measured, or kin."}, "image": {"alt": "Thirteen rows of interventions by five columns of tasks, with horizontal intervals around zero. Population: three modalities, the skip, contrast and longer training lie right of zero. Country: three modalities lie left of zero, the skip far right. Four times the parameters lie left of zero on country and biome. Regions apart lie left on three tasks. In the column of four independent tasks another encoder with seven modalities alone excludes zero."}}
 figure = charts.differences(answer, "difference of the score, 729 labels")
 plt.close(figure)
 figure
@@ -380,7 +380,7 @@ earth = growth.embedding_of(ALL, "shipped, Sphere2Vec, 170 units")
 five = pd.DataFrame({"difference": endpoints["cell"], "p (Holm)": endpoints["holm"]})
 five.style.format({"p (Holm)": "{:.2g}"})
 
-# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-09-growth", "caption": "Over four orders one encoder rises from 0.60 with one modality to 0.65 with seven. All other points at three have satellite, lights, text: there 20 degrees are level with Sphere2Vec, and behind it at seven. Report half, blocks, 729 labels."}, "image": {"alt": "Five panels of scores against the number of modalities, 1 to 7: the mean of four tasks, population, languages, airports, season of turbidity. The line of one encoder rises slowly; points at 3 and 7 are other choices of three, ensembles and other encoders; two level lines are GeoCLIP and the untrained encoder."}}
+# %% tags=["hide-input"] mystnb={"figure": {"name": "fig-09-growth", "caption": "Over four orders one encoder rises from 0.60 with one modality to 0.65 with seven. All other points at three have satellite, lights, text: there 20 degrees are level with Sphere2Vec, and behind it at seven. Report half, blocks."}, "image": {"alt": "Five panels of scores against the number of modalities, 1 to 7: the mean of four tasks, population, languages, airports, season of turbidity. The line of one encoder rises slowly; points at 3 and 7 are other choices of three, ensembles and other encoders; two level lines are GeoCLIP and the untrained encoder."}}
 points = {"ensemble of single ones": {3: "ensemble, 20 degrees", 7: "ensemble of 7, 20 degrees"}}
 for label in ("20 degrees", "40 degrees", "Sphere2Vec"):
     some = {3: growth.embedding_of(NAMES, label), 7: growth.embedding_of(ALL, label)}

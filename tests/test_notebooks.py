@@ -24,6 +24,9 @@ SOURCES = build.sources()
 notebook = pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
 CARD = ("You will be able to", "Prerequisites", "Data", "Time")
 MAX_LINES, MAX_CELLS, MAX_WORDS, MAX_FIGURES = 15, 45, 2500, 8
+MAX_CAPTION = 40  # words
+FIGURE_PIXELS = 1200, 1640  # wide: 6 to 8.2 inches of 200 dots, so that text keeps its size
+MIN_POINTS = 9  # of text in a figure
 
 
 def cells(source, kind=None, tag=None):
@@ -279,10 +282,28 @@ def test_every_figure_has_a_number_a_caption_and_an_alternative_text(source):
         where = f"figure of the cell\n{cell.source}"
         name = about.get("figure", {}).get("name", "")
         assert name.startswith(f"fig-{source.stem[:2]}-"), where
-        assert len(about.get("figure", {}).get("caption", "").split()) >= 5, where
+        assert 5 <= len(about.get("figure", {}).get("caption", "").split()) <= MAX_CAPTION, where
         assert len(about.get("image", {}).get("alt", "").split()) >= 5, where
         assert f"{{numref}}`{name}`" in text, f"the text does not mention {name}"
         assert pictures(cell) == [True], where
+
+
+@notebook
+def test_every_stored_figure_is_sharp_and_as_wide_as_the_page(source):
+    for cell in stored(source).cells:
+        for png in (
+            o.data["image/png"] for o in cell.get("outputs", []) if "image/png" in o.get("data", {})
+        ):
+            width = Image.open(io.BytesIO(base64.b64decode(png))).width
+            assert FIGURE_PIXELS[0] <= width <= FIGURE_PIXELS[1], cell.source
+
+
+def test_no_text_of_a_figure_is_small():
+    package = (ROOT / "earthtie_lite").rglob("*.py")
+    for path in [*SOURCES, *package]:
+        text = path.read_text(encoding="utf-8")
+        sizes = re.findall(r"(?:font|label|title)_?size=([^,)]+)", text)
+        assert all(float(points) >= MIN_POINTS for points in sizes), path
 
 
 @notebook

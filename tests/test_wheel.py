@@ -1,12 +1,16 @@
 """The wheel alone, without a checkout, as in Colab."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import nbformat
 import pytest
+
+from book import colab
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(
@@ -64,7 +68,48 @@ def test_the_three_lines_of_the_readme_run_without_a_checkout(alone, tmp_path):
 LONG = [pytest.param(path, marks=pytest.mark.long) for path in NOTEBOOKS[1:]]
 
 
+def write_edition(notebook, wheel, folder):
+    """Write the Colab edition of a notebook, which installs the wheel, into a folder."""
+    made = colab.edition(nbformat.read(notebook, as_version=4), notebook.name, str(wheel))
+    nbformat.write(made, folder / notebook.name)
+
+
 @pytest.mark.parametrize("notebook", [NOTEBOOKS[0], *LONG], ids=lambda path: path.stem)
-def test_a_notebook_runs_in_an_empty_folder(notebook, alone, tmp_path):
-    how = ("--no-progress-bar", "-p", "profile", "smoke")
-    python("-m", "papermill", *how, notebook, "out.ipynb", cwd=tmp_path, env=alone)
+def test_the_colab_edition_runs_in_an_empty_folder(notebook, wheel, alone, tmp_path):
+    write_edition(notebook, wheel, tmp_path)
+    how = ("--no-progress-bar", "-p", "profile", "smoke", notebook.name, "out.ipynb")
+    python("-m", "papermill", *how, cwd=tmp_path, env=alone)
+
+
+def other_python(version):
+    """Return the path of another Python, or None."""
+    found = [
+        shutil.which(f"python{version}"),
+        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
+    ]
+    return next(filter(None, found), None)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", ["3.12", "3.13"])
+def test_the_first_cell_installs_the_wheel_and_what_it_needs(version, wheel, tmp_path):
+    if (path := other_python(version)) is None:
+        pytest.skip(f"no Python {version} here")
+    subprocess.run([path, "-m", "venv", tmp_path / "new"], check=True)
+    new = tmp_path / "new" / "bin" / "python"
+    subprocess.run([new, "-m", "pip", "install", "--quiet", "ipykernel", "papermill"], check=True)
+    write_edition(NOTEBOOKS[1], wheel, tmp_path)
+    how = (
+        "--no-progress-bar",
+        "-k",
+        "python3",
+        "-p",
+        "profile",
+        "smoke",
+        NOTEBOOKS[1].name,
+        "out.ipynb",
+    )
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [new, "-m", "papermill", *how]
+    done = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -17,26 +17,6 @@ from earthtie_lite.results import variants
 from .pairing import ARRANGEMENTS
 
 TRAINED = "trained"
-KINDS = (
-    "coordinates",
-    "harmonics",
-    "density",
-    "observations",
-    "GeoCLIP",
-    "GeoCLIP, harmonics",
-    "IDW 5",
-    "IDW 50",
-    "untrained",
-    TRAINED,
-    "SatCLIP",
-    "ensemble",
-    "threefold",
-    "pair",
-    "retrieval",
-    "reference",
-    "reference, shuffled",
-    "reference, noise",
-)
 JOINED = ("ensemble", "threefold", "pair")
 SETTINGS = ("transductive", "inductive")
 VARIANTS = ("scales", "objective", "switch", "moments", "head_warmup", "steps")
@@ -196,8 +176,6 @@ class Embedding:
     source: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown embedding {self.kind!r}: expected one of {KINDS}")
         if isinstance(self.modalities, str) or set(self.modalities) - set(ALL):
             raise ValueError(f"modalities must be a tuple of {ALL}, got {self.modalities!r}")
         if self.setting not in SETTINGS:

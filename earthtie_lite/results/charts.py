@@ -50,20 +50,6 @@ def traces(steps: "pd.DataFrame", columns: Mapping[str, str]) -> Figure:
     return figure
 
 
-def label_curves(table: "pd.DataFrame", highlight: Mapping[str, str]) -> Figure:
-    """Draw scores against the number of labels, one panel per task, with 95 % intervals as bands.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Columns task, embedding, n_labels, mean, low, high, as returned by
-        :func:`~earthtie_lite.results.tables.intervals`.
-    highlight : mapping of str to str
-        Embeddings to draw in colour, and the name of each in the legend; the others are grey.
-    """
-    return curves(table, highlight, "n_labels", "labels")
-
-
 def curves(
     table: "pd.DataFrame",
     highlight: Mapping[str, str],

@@ -38,7 +38,6 @@ def test_names_tell_method_and_modalities(settings, name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "magic"}, "unknown embedding"),
         ({"kind": "harmonics", "setting": "seductive"}, "unknown setting"),
         ({"kind": TRAINED}, "with method"),
         (MELT | {"kind": "reference, noise"}, "with method"),

@@ -23,7 +23,7 @@ def means(tasks, embeddings, x, counts, low, high):
 
 def test_every_embedding_is_a_line_and_the_highlighted_have_a_name():
     table = means(("height", "kind", "age"), "abc", "n_labels", (243, 729), 0.0, 0.6)
-    figure = charts.label_curves(table, {"b": "the second", "a": "the first"})
+    figure = charts.curves(table, {"b": "the second", "a": "the first"}, "n_labels", "labels")
     assert [ax.get_title() for ax in figure.axes] == ["height", "kind", "age"]
     assert [(len(ax.lines), len(ax.collections)) for ax in figure.axes] == [(3, 3)] * 3
     assert [t.get_text() for t in figure.legends[0].texts] == ["the second", "the first"]

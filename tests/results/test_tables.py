@@ -28,7 +28,7 @@ NUMBERS = {  # the file of a stage beside runs.csv, and the function that reads 
     "retrieval": ("distances.parquet", tables.read_distances),
 }
 
-RUNNING = ("finer", "without", "apart", "ideas", "satclip")  # of growth
+RUNNING = ("finer", "apart", "satclip")  # of growth
 
 
 def frame(embedding, seed, wrong, n_labels=729, key=None):
