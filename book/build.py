@@ -228,11 +228,18 @@ def render(notebooks: Path, folder: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     shutil.copytree(ROOT / "book", folder / "book", ignore=shutil.ignore_patterns("*.py", "__*"))
     shutil.copytree(ROOT / "data" / "cards", folder / "data" / "cards")
+    pictures = folder / "book" / "figures"  # for the slides, by the names of the figures
+    pictures.mkdir()
     for path in notebooks.glob("[0-9][0-9]_*.ipynb"):
         shutil.copy(path, pages)
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if png := output.get("data", {}).get("image/png"):
+                    name = cell.metadata["mystnb"]["figure"]["name"]
+                    (pictures / f"{name}.png").write_bytes(base64.b64decode(png))
     # Every warning is an error, and so is every reference that does not resolve.
-    program = Path(sys.executable).with_name("jupyter-book")
-    command = [str(program), "build", str(folder), "-W", "-n", "--keep-going"]
+    program = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [program, "build", str(folder), "-W", "-n", "--keep-going"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     index = folder / "_build" / "html" / "index.html"
     if done.returncode or not index.is_file():
@@ -245,18 +252,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run one of the commands; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("run", "run notebooks into a folder; the sources do not change"),
-        ("store", "run notebooks in profile sample and keep their outputs beside the sources"),
-    ):
-        command = commands.add_parser(name, help=text)
+    first = commands.add_parser("run", help="run notebooks into a folder; no source changes")
+    first.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
+    kept = commands.add_parser("store", help="run notebooks, keep outputs beside the sources")
+    for command, jobs in ((first, 2), (kept, 1)):  # stored runs are timed, so one at a time
         command.add_argument("only", nargs="*", help="how names start, such as 03")
         command.add_argument("--folder", type=Path, default=ROOT / "build" / "notebooks")
-        # A stored run is timed for the notebook's card, so no other runs beside it.
-        jobs = 2 if name == "run" else 1
         command.add_argument("--jobs", type=int, default=jobs, help="notebooks at a time")
-        if name == "run":
-            command.add_argument("-p", "--profile", default=DEFAULT_PROFILE)
     commands.add_parser("prose", help="update text and captions of stored notebooks")
     book = commands.add_parser("book", help="build the site and print the path of its first page")
     book.add_argument("--notebooks", type=Path, default=NOTEBOOKS, help="executed notebooks")

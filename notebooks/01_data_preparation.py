@@ -226,6 +226,10 @@ unpaired.style.format(precision=1).hide(axis="index")
 # and with enough places that is common. *Unpaired* means that training is never told which rows belong together; the only bridge
 # between two modalities is where their places are.
 #
+# :::{dropdown} Quick check: no place has both an image and a name. How can a model learn which names go with which landscapes?
+# Through the place. Names and images lie close together on the ground, and an encoder that is smooth gives neighbours similar vectors. Where names and images share no *region*, this way is closed ([chapter 09](09_bottleneck.ipynb)).
+# :::
+#
 # ## Which places may a model be judged on?
 #
 # The usual answer is a random tenth of them. But neighbouring patches overlap: two squares of 111 km whose centres are nearer than 111 km always

@@ -144,11 +144,17 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# `et.SphericalHarmonics(L)` gives the degrees $0$ to $L - 1$: $L^2$ columns ({numref}`fig-02-harmonics`). Degree $l$ counts how many times the wave goes up and down around the globe, so a half wave is about
+# `et.SphericalHarmonics(L)` gives the degrees $0$ to $L - 1$: $L^2$ columns, of which number $l^2 + l + m$ holds $Y_{lm}$ ({numref}`fig-02-harmonics`). Degree $l$ counts how many times the wave goes up and down around the globe, so a half wave is about
 #
 # $$ \frac{\pi R}{l} \approx \frac{20{,}000\ \text{km}}{l} $$
 #
-# long, with the Earth's radius $R$. The harmonics are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
+# long, with the Earth's radius $R$.
+#
+# :::{dropdown} Quick check: what are Y_00, Y_1,-1, Y_10 and Y_11 of the North Pole, and which half wave has degree 9?
+# The unit vector of the pole is (0, 0, 1), so the four are 0.282, 0, 0.489 and 0. A half wave of degree 9 is 20,000 / 9 = 2,200 km long.
+# :::
+#
+# One property makes them convenient. The harmonics are *orthonormal*: $\int Y_{lm} Y_{l'm'} \, d\Omega$ is 1 for a harmonic with itself and 0 for two different ones, so no column repeats another.
 # We check it rather than believe it. Gauss-Legendre nodes in $\sin\varphi$ and equal steps in longitude integrate products of
 # harmonics exactly, up to rounding.
 

@@ -25,7 +25,7 @@
 # - **Prerequisites** [Three views of the Earth](01_data_preparation.ipynb),
 #   [What does an encoder see of a place?](02_location_encoding.ipynb); softmax and cross-entropy.
 # - **Data** [satellite](../data/cards/satellite.md), offline.
-# - **Time** about 25 minutes to read, 2 minutes to run on two cores.
+# - **Time** about 25 minutes to read, 2 to 3 minutes to run on two cores.
 # :::
 
 # %% tags=["parameters"]

@@ -519,6 +519,10 @@ figure
 # Three modalities in one encoder win on population, lose to names alone on country, and leave elevation and biome open. The ensemble costs
 # three trainings. It is ahead on country and elevation, so one encoder of three modalities does not replace three encoders of one.
 #
+# :::{dropdown} Quick check: an embedding scores 0.6 at random and 0 in blocks. What does it know?
+# Which labelled places are near. Between them it interpolates, and on land without labels it is as good as the mean. That is of use where labels are everywhere, and nowhere else.
+# :::
+#
 # ## Random against blocked, everywhere against elsewhere
 #
 # Two questions decide how good an encoder looks. Do labels lie around the scored place? {numref}`fig-06-gap` answers this for the

@@ -25,7 +25,7 @@
 # - **You will be able to** find the usual faults of a table of places, turn it into a modality, train with it, and say on which tasks it helped and by how much.
 # - **Prerequisites** [MELT](04_melt.ipynb), [Probing](06_probing.ipynb).
 # - **Data** [climate zones](../data/cards/climate.md) as the user's table; the sample's modalities and labels.
-# - **Time** about 2 minutes on two cores: three trainings are live.
+# - **Time** about 10 minutes to read, 4 to 8 minutes to run on two cores: three trainings are live.
 # :::
 
 # %% tags=["parameters"]

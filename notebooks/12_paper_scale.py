@@ -24,7 +24,7 @@
 #   what a thousand times as much would cost.
 # - **Prerequisites** [MELT](04_melt.ipynb), [SALT](05_salt.ipynb), [Probing](06_probing.ipynb).
 # - **Data** miniatures of the paper's sources, written by {func}`~earthtie_lite.paper.miniatures.write_miniatures`; in profile `paper` the sources themselves.
-# - **Time** about 1 minute on two cores, with the miniatures.
+# - **Time** about 15 minutes to read, 1 minute to run on two cores, with the miniatures.
 # :::
 
 # %% tags=["parameters"]
@@ -281,7 +281,7 @@ step = float(np.diff(timed.history["seconds"]).mean())
 paper_steps = 50 * 300_000 // 2048
 where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
 print(
-    f"{step:.3f} s a step on {where}, {torch.get_num_threads()} threads: {paper_steps:,} steps "
+    f"{step:.3f} s a step on {where}, threads: {torch.get_num_threads()}; {paper_steps:,} steps "
     f"of the paper in {step * paper_steps / 60:.0f} minutes"
 )
 

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from axe_playwright_python.base import AXE_FILE_PATH
 from bs4 import BeautifulSoup
 from playwright.sync_api import sync_playwright
 
@@ -26,6 +27,14 @@ IMAGES = """async () => {
   all.forEach(i => { i.loading = 'eager' });
   await Promise.all(all.map(i => i.decode().catch(() => 0)));
   return all.map(i => [i.getAttribute('src'), i.naturalWidth, i.alt.trim()])
+}"""
+AXE = Path(AXE_FILE_PATH).read_text(encoding="utf-8")
+BARRIERS = """async () => {
+  const found = await axe.run(
+    { include: [['article']], exclude: [['.citation-list']] },  // of sphinxcontrib-bibtex
+    { resultTypes: ['violations'], preload: false });
+  return found.violations.filter(v => ['serious', 'critical'].includes(v.impact)).flatMap(
+    v => v.nodes.map(n => `${v.id}: ${n.target}: ${n.failureSummary}`))
 }"""
 PROSE = """() => {
   const copy = document.querySelector('main').cloneNode(true);
@@ -138,6 +147,16 @@ def test_a_page_opens_without_fault_also_on_a_phone_and_in_the_dark(name, visit)
         assert max(table.evaluate(COLOUR)[:3]) < 80, "a table on a light ground"
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_page_has_no_serious_barrier_in_the_light_and_in_the_dark(name, visit):
+    page = visit(name)
+    page.evaluate(AXE)
+    assert page.evaluate(BARRIERS) == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+    assert page.evaluate(BARRIERS) == []
+
+
 def test_solutions_are_closed_and_open(visit):
     page = visit(next(name for name in DOCUMENTS if name.startswith("notebooks/")))
     solution = page.locator("div.cell.tag_hide-cell details").first
@@ -146,6 +165,20 @@ def test_solutions_are_closed_and_open(visit):
     assert not code.is_visible()
     solution.locator("summary").click()
     assert code.is_visible()
+
+
+def test_slides_fill_the_screen_by_keyboard_and_leave_it_again(visit):
+    page = visit("book/slides")
+    page.get_by_role("button", name="Show as slides").focus()
+    page.keyboard.press("Enter")
+    around = page.locator(".bd-header-article, .bd-sidebar-primary").first
+    assert not around.is_visible()
+    height = "all => all.map(e => e.getBoundingClientRect().height)"
+    slides = page.locator("article > section > section").evaluate_all(height)
+    assert len(slides) >= 12
+    assert min(slides) >= DESKTOP["height"]
+    page.keyboard.press("Enter")
+    assert around.is_visible()
 
 
 def test_the_search_finds_a_term(visit):

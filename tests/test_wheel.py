@@ -14,7 +14,7 @@ from book import colab
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(
-    (ROOT / "notebooks").glob("[0-9]*.ipynb"), key=lambda path: "08" not in path.stem
+    (ROOT / "notebooks").glob("[0-9]*.ipynb"), key=lambda path: ("08" not in path.stem, path)
 )
 LARGEST = 40e6  # bytes
 HELD = ("data/sample/satellite.tif", "data/pretrained/melt3/model.safetensors", "__init__.pyi")
@@ -83,11 +83,9 @@ def test_the_colab_edition_runs_in_an_empty_folder(notebook, wheel, alone, tmp_p
 
 def other_python(version):
     """Return the path of another Python, or None."""
-    found = [
-        shutil.which(f"python{version}"),
-        *Path.home().glob(f".pyenv/versions/{version}.*/bin/python"),
-    ]
-    return next(filter(None, found), None)
+    # A command of pyenv may exist and still find no Python.
+    found = [*Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    return next(iter(found), None) or shutil.which(f"python{version}")
 
 
 @pytest.mark.long

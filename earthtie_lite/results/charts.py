@@ -138,7 +138,7 @@ def differences(table: "pd.DataFrame", label: str) -> Figure:
     figure, axes = plt.subplots(
         1,
         len(tasks),
-        figsize=(8, 0.32 * len(names) + 1.2),
+        figsize=(7.8, 0.32 * len(names) + 1.2),
         sharey=True,
         squeeze=False,
         layout="constrained",
