@@ -516,7 +516,7 @@ print("relative change over 1 km:", {k: f"{v:.1e}" for k, v in change.items()})
 # are part of the embedding but of no loss, so training never touches them. The width stays 256, so $s^2$ columns are taken from the trained part, and comparisons
 # remain fair. The paper's encoder has no skip. What it brings is a question for the [probing chapter](06_probing.ipynb).
 #
-# **Exercise 2 (write).** Build the embedding with a skip of five degrees of `with_skip = et.LocationEncoder(et.SphericalHarmonics(10), skip=5)` yourself, from its trained columns, `with_skip(basis)`, and from `et.SphericalHarmonics(5)`. Compare with `with_skip.embed`. At equal scale means: the trained columns are divided by their root mean square over the sphere, `with_skip.rms`, and a harmonic is multiplied by $\sqrt{4\pi}$.
+# **Exercise 2 (write).** Build the embedding with a skip of five degrees of an encoder `with_skip` yourself: harmonics of ten degrees, and `skip=5`. Take its trained columns, `with_skip(basis)`, and `et.SphericalHarmonics(5)`. Compare with `with_skip.embed`. At equal scale means: the trained columns are divided by their root mean square over the sphere, `with_skip.rms`, and a harmonic is multiplied by $\sqrt{4\pi}$.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 torch.manual_seed(0)

@@ -32,7 +32,7 @@ def test_a_network_learns_with_all_its_parameters(kind):
     torch.manual_seed(0)
     network, targets = NETWORKS[kind](3, 48, 2, 5, 0.0, 10.0), torch.randn(32, 5)
     assert network(VECTORS).shape == (2000, 5)
-    optimiser, losses = torch.optim.Adam(network.parameters(), lr=0.02), []
+    optimiser, losses = torch.optim.Adam(network.parameters(), lr=0.01), []
     for _ in range(400):
         losses.append((network(VECTORS[:32]) - targets).square().mean())
         optimiser.zero_grad()
